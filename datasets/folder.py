@@ -1,0 +1,130 @@
+"""Any folder of pictures as a source: train|val|test / real|fake, or just real|fake."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets.manifest import LABELS, DataError, Row
+
+SPLIT_FOLDERS = ("train", "val", "test")
+LITTER = {".ds_store", "thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
+
+
+@dataclass
+class FolderSettings:
+    """Settings of `data=folder`.
+
+    root: the folder. val_share, test_share: shares cut by seed where the folder brings no such split.
+    leaks: drop leaves out training images whose bytes also stand in validation or test; keep trains on them.
+    max_bad: share of files that may be undecodable before it is an error.
+    image_size: an int or [height, width]; fit: stretch, center_crop or pad.
+    """
+
+    source: str = "folder"
+    name: str = "folder"
+    root: str = ""
+    val_share: float = 0.1
+    test_share: float = 0.1
+    leaks: str = "drop"
+    data_seed: int = 0
+    image_size: Any = 32
+    fit: str = "stretch"
+    max_bad: float = 0.01
+
+    def __post_init__(self) -> None:
+        for key in ("val_share", "test_share"):
+            if not 0 < getattr(self, key) < 0.5:
+                raise ValueError(f"data.{key}={getattr(self, key)}: expected a share above 0 and below 0.5")
+        if self.leaks not in ("drop", "keep"):
+            raise ValueError(f"data.leaks={self.leaks!r}: expected drop or keep")
+        if not 0 <= self.max_bad <= 1:
+            raise ValueError(f"data.max_bad={self.max_bad}: expected a share from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class FileLocation:
+    """A file on disk; stamp changes when its size or its time of change does."""
+
+    path: str
+    stamp: str
+
+    @classmethod
+    def of(cls, path: str | os.PathLike, status: os.stat_result | None = None) -> "FileLocation":
+        status = status or os.stat(path)
+        return cls(os.fspath(path), f"{status.st_size}:{status.st_mtime_ns}")
+
+    def read(self) -> bytes:
+        """The file's bytes; OSError where it cannot be read."""
+        return Path(self.path).read_bytes()
+
+
+def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation]]:
+    """List every file below the class folders, sorted by path; `folder` (the data set's own) is not needed.
+
+    Whether a file is a picture is for the decoder to say: here nothing is skipped.
+    """
+    if not settings.root:
+        raise DataError("data.root is missing: give the folder of pictures, for example data=folder data.root=pictures")
+    root = Path(settings.root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.root={settings.root}: no such folder")
+    found = []
+    for split, split_folder in _split_folders(root):
+        for label_name, class_folder in class_folders(split_folder).items():
+            files = files_below(class_folder)
+            if not files:
+                raise DataError(f"{class_folder}: holds no file; expected pictures of the class {label_name}")
+            for file, status in files:
+                path = os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+                row = Row(path=path, label=LABELS[label_name], split=split, source=settings.name)
+                found.append((row, FileLocation.of(file, status)))
+    return sorted(found, key=lambda pair: pair[0].path)
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """Visible folders inside `folder`, by lower-case name."""
+    return {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != "."}
+
+
+def class_folders(folder: Path) -> dict[str, Path]:
+    """The folders of the two classes inside `folder`, as {"REAL": ..., "FAKE": ...}; DataError where they are not."""
+    inside = subfolders(folder)
+    if set(inside) != {"real", "fake"}:
+        names = ", ".join(entry.name for entry in inside.values()) or "none"
+        raise DataError(f"{folder}: holds the folders {names}; expected real and fake, and no others")
+    return {name.upper(): inside[name] for name in ("real", "fake")}
+
+
+def _split_folders(root: Path) -> list[tuple[str, Path]]:
+    inside = subfolders(root)
+    if set(inside) & {"real", "fake"}:
+        return [("", root)]
+    if "train" not in inside or not set(inside) <= set(SPLIT_FOLDERS):
+        names = ", ".join(entry.name for entry in inside.values()) or "none"
+        raise DataError(
+            f"data.root={root}: holds the folders {names}; expected real and fake, or train, test and perhaps val, "
+            "each with real and fake"
+        )
+    return [(split, inside[split]) for split in SPLIT_FOLDERS if split in inside]
+
+
+def files_below(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Every file below, links followed, each folder once even where links make a circle."""
+    files, seen, waiting = [], set(), [folder]
+    while waiting:
+        place = waiting.pop()
+        status = place.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(Path(entry.path))
+                elif entry.name.lower() not in LITTER and not entry.name.startswith("._"):
+                    try:
+                        files.append((Path(entry.path), entry.stat()))
+                    except OSError as error:  # a link that leads nowhere
+                        raise DataError(f"{entry.path}: cannot be read ({error.strerror})") from error
+    return files

@@ -1,0 +1,137 @@
+"""The manifest: one row per image, written whole or not at all, read back with checks.
+
+Everything downstream believes what stands here, so nothing that could be wrong passes silently.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+REAL = 0
+FAKE = 1
+LABELS = {"REAL": REAL, "FAKE": FAKE}
+SPLITS = ("train", "val", "test", "unused", "")
+
+
+class DataError(ValueError):
+    """Something about the user's data that the user can mend; its text is one line."""
+
+    exit_status = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One image.
+
+    path: where it lies, relative to the root of its data set, with forward slashes.
+    label: REAL = 0 or FAKE = 1, from the name of its folder.
+    split: train, val or test; unused (left out on purpose); empty (not yet split).
+    source: the collection it comes from; category: its class or subject where known, else empty.
+    sha256: of the file's bytes; width, height: in pixels, as stored, after EXIF orientation;
+    format: Pillow's name (JPEG, PNG, ...); bytes: the file's size.
+    group: images of one group never stand on both sides of a split.
+    """
+
+    path: str
+    label: int
+    split: str = ""
+    source: str = ""
+    category: str = ""
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    bytes: int = 0
+    group: str = ""
+
+
+COLUMNS = [field.name for field in dataclasses.fields(Row)]
+WHOLE_NUMBERS = ("width", "height", "bytes")
+NAME_OF_LABEL = {label: name for name, label in LABELS.items()}
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Open a file that appears under `path` whole, on disk, or not at all.
+
+    Text is UTF-8 with plain newlines. An exception inside the block removes what was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    handle = tempfile.NamedTemporaryFile(mode, dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False, **text)
+    part = Path(handle.name)
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def text_of(rows: Iterable[Row]) -> str:
+    """The manifest as CSV text; labels are written by name."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([NAME_OF_LABEL[row.label] if c == "label" else getattr(row, c) for c in COLUMNS])
+    return out.getvalue()
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    """Write a manifest, whole or not at all."""
+    with whole_file(path) as handle:
+        handle.write(text_of(rows))
+
+
+def digest(rows: Iterable[Row]) -> str:
+    """sha256 of the manifest's text: the same rows in the same order, on any machine."""
+    return hashlib.sha256(text_of(rows).encode()).hexdigest()
+
+
+def read(path: Path) -> list[Row]:
+    """Read a manifest.
+
+    Raises DataError naming file, line, column and value where a row is not what `write` could have written.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        reader = csv.reader(handle)
+        header = next(reader, [])
+        if header != COLUMNS:
+            raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
+        rows = [_row(values, f"{path}:{reader.line_num}") for values in reader]
+    seen: set[str] = set()
+    for row in rows:
+        if row.path in seen:
+            raise DataError(f"{path}: {row.path} stands there twice; one row an image")
+        seen.add(row.path)
+    return rows
+
+
+def _row(values: list[str], where: str) -> Row:
+    if len(values) != len(COLUMNS):
+        raise DataError(f"{where}: {len(values)} columns; expected {len(COLUMNS)}")
+    row: dict = dict(zip(COLUMNS, values, strict=True))
+    if row["label"] not in LABELS:
+        raise DataError(f"{where}: label is {row['label']!r}; expected REAL or FAKE")
+    if row["split"] not in SPLITS:
+        raise DataError(f"{where}: split is {row['split']!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
+    if not row["path"]:
+        raise DataError(f"{where}: path is empty")
+    for column in WHOLE_NUMBERS:
+        if not row[column].isdecimal():
+            raise DataError(f"{where}: {column} is {row[column]!r}; expected a whole number")
+        row[column] = int(row[column])
+    row["label"] = LABELS[row["label"]]
+    return Row(**row)

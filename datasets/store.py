@@ -1,0 +1,145 @@
+"""The packed store: every image of a listing decoded once, as one memory-mapped uint8 array, found again by digest."""
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import PIL
+
+from datasets import manifest
+from datasets.decoding import Bad, decode_all
+from datasets.images import ImageSettings
+from datasets.manifest import Row, whole_file
+
+LAYOUT = 1  # raise it when the meaning of a store's files changes: older ones are then packed again
+
+
+class Location(Protocol):
+    """Where an image's bytes come from; see the sources."""
+
+    @property
+    def stamp(self) -> str: ...
+    def read(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Packed:
+    """images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,); rows: N, in the same order, split as the
+    source brought it; quarantine: (path, reason) of what could not be decoded; folder: where all this lies."""
+
+    rows: list[Row]
+    images: np.ndarray
+    labels: np.ndarray
+    quarantine: list[tuple[str, str]]
+    folder: Path
+
+
+def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, folder: Path) -> Packed:
+    """Find the store of this listing under these image settings, or make it, whole or not at all.
+
+    The digest covers names, labels and stamps of all files: a changed, added or missing file leads to another store.
+    Two processes that want the same one do the work once. OSError where the disk does not take it.
+    """
+    target = folder / f"packed-{_digest(listing, settings)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_whole(target):
+            part = folder / f".{target.name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            try:
+                _pack(listing, settings, part)
+                shutil.rmtree(target, ignore_errors=True)
+                part.rename(target)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+    return _open(target)
+
+
+def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
+    digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, asdict(settings)]).encode())
+    for row, location in listing:
+        digest.update(f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path) -> None:
+    part.mkdir()
+    rows, quarantine = [], []
+    shape = (*settings.size, 3)
+    pixels_sha256 = hashlib.sha256()
+    with (part / "images.npy").open("wb") as images:
+        # numpy pads the header so that the first axis may be corrected in place once the bad files are known
+        _write_header(images, (len(listing), *shape))
+        results = decode_all([location for _, location in listing], settings, description="packing")
+        for (row, _), result in zip(listing, results, strict=True):
+            if isinstance(result, Bad):
+                quarantine.append((row.path, result.reason))
+                continue
+            pixels = result.pixels.tobytes()
+            images.write(pixels)
+            pixels_sha256.update(pixels)
+            facts = {key: getattr(result, key) for key in ("sha256", "width", "height", "format", "bytes")}
+            rows.append(replace(row, **facts))
+        images.seek(0)
+        _write_header(images, (len(rows), *shape))
+        images.flush()
+        os.fsync(images.fileno())
+    np.save(part / "labels.npy", np.array([row.label for row in rows], dtype=np.uint8))
+    manifest.write(part / "files.csv", rows)
+    with whole_file(part / "quarantine.csv") as handle:
+        csv.writer(handle, lineterminator="\n").writerows([("path", "reason"), *quarantine])
+    status = (part / "images.npy").stat()
+    facts = {
+        "settings": asdict(settings),
+        "count": len(rows),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "pixels_sha256": pixels_sha256.hexdigest(),
+    }
+    with whole_file(part / "store.json") as handle:
+        json.dump(facts, handle, indent=1)
+
+
+def _write_header(file, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether a store is there and its pixels are those that were packed; re-read only when its time has changed."""
+    try:
+        facts = json.loads((target / "store.json").read_text())
+        status = (target / "images.npy").stat()
+    except FileNotFoundError:
+        return False
+    if status.st_size != facts["bytes"]:
+        return False
+    if status.st_mtime_ns == facts["mtime_ns"]:
+        return True
+    images = np.load(target / "images.npy", mmap_mode="r", allow_pickle=False)
+    digest = hashlib.sha256()
+    for start in range(0, len(images), 4096):
+        digest.update(np.ascontiguousarray(images[start : start + 4096]))
+    return digest.hexdigest() == facts["pixels_sha256"]
+
+
+def _open(target: Path) -> Packed:
+    with (target / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
+        quarantine = [(path, reason) for path, reason in csv.reader(handle)][1:]
+    return Packed(
+        rows=manifest.read(target / "files.csv"),
+        # copy-on-write only so that torch can wrap it without a warning; nobody writes to it
+        images=np.load(target / "images.npy", mmap_mode="c", allow_pickle=False),
+        labels=np.load(target / "labels.npy", allow_pickle=False),
+        quarantine=quarantine,
+        folder=target,
+    )

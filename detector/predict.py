@@ -1,0 +1,31 @@
+"""Scores of pictures: the probability of FAKE, gathered once, in the order asked for."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detector.batches import Pictures
+from detector.color import View
+
+BATCH = 500
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, key: int, precision: str) -> np.ndarray:
+    """Probability of FAKE, float64 (n,), of the pictures `rows` (int64, CPU) seen through `view`.
+
+    key: for a view that draws, so that an image is drawn alike every time. The network is left in the mode it was in.
+    """
+    training = model.training
+    model.eval()
+    logits = []
+    for batch in pictures.batches(rows, BATCH):
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits.append(model(view(batch.images, key, batch.rows)).squeeze(1).float())
+    model.train(training)
+    return probabilities(torch.cat(logits))
+
+
+def probabilities(logits: Tensor) -> np.ndarray:
+    """Logits -> probabilities of FAKE in float64, where the sigmoid saturates only beyond 36."""
+    return torch.sigmoid(logits.detach().double().cpu()).numpy()

@@ -1,0 +1,130 @@
+"""A run's configuration: Hydra composes it, here it becomes typed dataclasses, a digest and a folder; once."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from datasets.build import SOURCES, image_size
+from detector.color import build_view
+from detector.models import ModelSettings, build_model
+from detector.train import TrainSettings
+
+
+class ConfigError(ValueError):
+    """A setting that the user can mend; its text is one line naming key, value and what would be accepted."""
+
+    exit_status = 2
+
+
+@dataclass
+class AugSettings:
+    """train, eval: lists of colour operations, see detector.color; name: of the arm. space and factor are only there
+    for a yaml to interpolate."""
+
+    name: str = "none"
+    train: list[Any] = field(default_factory=list)
+    eval: list[Any] = field(default_factory=list)
+    space: Any = None
+    factor: Any = None
+
+
+@dataclass
+class Config:
+    """Settings of the parts, the seed, and where things lie."""
+
+    data: Any
+    model: ModelSettings
+    aug: AugSettings
+    train: TrainSettings
+    seed: int
+    device: str
+    threads: int | None
+    runs_root: Path
+    data_root: Path
+
+    @property
+    def digest(self) -> str:
+        """Covers every setting that makes the result, but not the seed, nor names, nor where things lie and run."""
+        return hashlib.sha256(json.dumps(self.condition(), sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def folder(self) -> Path:
+        """runs/<data>/<model>/<aug>/<digest>-seed<k>"""
+        return self.runs_root / self.data.name / self.model.name / self.aug.name / f"{self.digest}-seed{self.seed}"
+
+    def condition(self) -> dict[str, Any]:
+        """Every setting that makes the result, as plain values."""
+        settings = {part: dataclasses.asdict(getattr(self, part)) for part in ("data", "model", "aug", "train")}
+        for key in ("name", "space", "factor"):  # what the operations already say
+            del settings["aug"][key]
+        del settings["train"]["name"]
+        return settings
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings as plain values, for config.yaml."""
+        settings = dataclasses.asdict(self)
+        return settings | {"runs_root": str(self.runs_root), "data_root": str(self.data_root)}
+
+
+def from_hydra(composed: DictConfig) -> Config:
+    """Check and type a composed configuration; raises ConfigError before anything is read, drawn or trained."""
+    with user_settings():
+        source = composed.data.get("source")
+        if source not in SOURCES:
+            raise ConfigError(f"data.source={source!r}: expected one of {', '.join(sorted(SOURCES))}")
+        config = Config(
+            data=_typed(SOURCES[source].settings, composed.data, "data"),
+            model=_typed(ModelSettings, composed.model, "model"),
+            aug=_typed(AugSettings, composed.aug, "aug"),
+            train=_typed(TrainSettings, composed.train, "train"),
+            seed=_whole("seed", composed.seed, least=0),
+            device=str(composed.device),
+            threads=None if composed.threads == "auto" else _whole("threads", composed.threads, least=1),
+            runs_root=Path(str(composed.runs_root)).expanduser(),
+            data_root=Path(str(composed.data_root)).expanduser(),
+        )
+        for name in (config.data.name, config.aug.name):
+            if not name or name != Path(name).name or name.startswith("."):
+                raise ConfigError(f"name {name!r}: expected a plain name, it becomes a folder")
+        build_view(config.aug.train, where="aug.train")
+        build_view(config.aug.eval, where="aug.eval")
+        build_model(config.model, image_size=image_size(config.data))
+    return config
+
+
+@contextmanager
+def user_settings() -> Iterator[None]:
+    """Inside, a ValueError is a setting of the user's."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _typed(settings: type, node: DictConfig, group: str) -> Any:
+    """`node` as the dataclass `settings`, which checks ranges itself."""
+    try:
+        plain = OmegaConf.to_container(node, resolve=True)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), plain))
+    except OmegaConfBaseException as error:
+        key = f"{group}.{error.full_key}" if getattr(error, "full_key", None) else group
+        if type(error).__name__ in ("ConfigKeyError", "ConfigAttributeError"):
+            accepted = ", ".join(f.name for f in dataclasses.fields(settings))
+            raise ConfigError(f"{key}: no such setting; {group} takes {accepted}") from error
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
+def _whole(key: str, value: Any, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{key}={value}: expected a whole number of at least {least}")
+    return value

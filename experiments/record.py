@@ -1,0 +1,111 @@
+"""The plain files of a run folder, each whole or not there: provenance, metrics, predictions, done; and its lock."""
+
+import csv
+import fcntl
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from datasets.manifest import Row, whole_file
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "torchvision", "kornia", "hydra-core", "tensorboard", "numpy", "pillow")
+RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
+
+
+class Busy(RuntimeError):
+    """Another process holds the run folder."""
+
+    exit_status = 3
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder alone; raises Busy where another process does. The lock dies with its process."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"{folder}: another process is at this run; wait for it, or give another seed") from None
+        yield
+
+
+def write_config(folder: Path, settings: Mapping[str, Any]) -> str:
+    """config.yaml, all values resolved; returns its text."""
+    text = yaml.safe_dump(dict(settings), sort_keys=False)
+    with whole_file(folder / "config.yaml") as file:
+        file.write(text)
+    return text
+
+
+def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
+    """provenance.json: where a result comes from. No environment variable is written."""
+    versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    _write_json(folder / "provenance.json", {**facts, "code": code_version(), "versions": versions})
+
+
+def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """metrics.jsonl: one JSON object a line; a number that is not one becomes null. Nothing in it depends on the clock."""
+    with whole_file(folder / "metrics.jsonl") as file:
+        for line in history:
+            plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
+            file.write(json.dumps(plain, allow_nan=False) + "\n")
+
+
+def write_predictions(folder: Path, rows: Sequence[Row], scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """predictions.csv: row of the manifest, split, path, label, score, for each split's (row indices, scores)."""
+    with whole_file(folder / "predictions.csv") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["row", "split", "path", "label", "score"])
+        for split, (indices, values) in scores.items():
+            for index, score in zip(indices.tolist(), values.tolist(), strict=True):
+                writer.writerow([index, split, rows[index].path, rows[index].label, repr(score)])
+
+
+def mark_done(folder: Path) -> None:
+    """done: sha256 of the files that hold the result, so that a later change of them is noticed."""
+    (folder / "error.txt").unlink(missing_ok=True)
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RESULT_FILES}
+    _write_json(folder / "done", digests)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run is finished."""
+    return (folder / "done").exists()
+
+
+def code_version() -> dict[str, Any]:
+    """git's commit of this code and whether files differ from it; None where there is no git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout.strip()
+
+
+def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    with whole_file(path) as file:
+        json.dump(facts, file, indent=1)
+        file.write("\n")
+
+
+def command_line() -> list[str]:
+    """The words the process was started with, for provenance."""
+    return sys.argv[1:]

@@ -1,0 +1,136 @@
+"""One run, or a sweep of them: a configuration in, a run folder out.   python -m experiments.run --help"""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments import shell
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for it
+    from experiments.config import Config
+
+_jobs: list[tuple[str, str | None]] = []  # of a sweep: (folder or overrides, what went wrong or None)
+
+
+def train_one(config: "Config") -> Path:
+    """Train, test and record one run, or what is missing of it; returns its folder.
+
+    Raises ConfigError, DataError, Busy, NotFinite, CheckpointError or OSError, each with an exit status.
+    """
+    from experiments import record
+    from experiments.session import Session
+
+    folder = config.folder
+    if record.is_done(folder):
+        print(f"done before, skipped: {folder}", flush=True)
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with record.lock(folder):
+            Session(config).complete()
+    except Exception as error:
+        _leave_traceback(folder, error)
+        raise
+    return folder
+
+
+def _leave_traceback(folder: Path, error: Exception) -> None:
+    if folder.is_dir() and getattr(error, "exit_status", None) != 3:
+        try:
+            (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+        except OSError:
+            return  # the folder's own trouble is what is being reported
+
+
+def _job(composed: DictConfig) -> None:
+    """One job as Hydra calls it. In a sweep an error is kept for the end and the others go on."""
+    from experiments.config import ConfigError, from_hydra
+
+    settings = HydraConfig.get()
+    if settings.mode != RunMode.MULTIRUN:
+        folder = train_one(from_hydra(composed))
+        _say_next(folder, composed.runs_root)
+        return
+    name = " ".join(settings.overrides.task)
+    print(f"\n[{settings.job.num + 1}] {name}", flush=True)
+    try:
+        config = from_hydra(composed)
+        name = str(config.folder)
+        train_one(config)
+        _jobs.append((name, None))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the sweep goes on and the end names it
+        explained = shell.explain(error)
+        text = explained[1] if explained else f"{type(error).__name__}: {error}"
+        if explained is None or not isinstance(error, ConfigError):
+            text += f" (see {Path(name) / 'error.txt'})"
+        print(f"failed: {text}", file=sys.stderr, flush=True)
+        _jobs.append((name, text))
+
+
+def _say_next(folder: Path, runs_root: Any) -> None:
+    print(f"\nresult: {folder}\nnext:   tensorboard --logdir {runs_root}", flush=True)
+
+
+def _finish_sweep() -> int:
+    """The last lines of a sweep: every condition's mean, then which jobs failed."""
+    from experiments import runs
+
+    finished = [Path(name) for name, wrong in _jobs if wrong is None]
+    for line in runs.summary([runs.read(folder) for folder in finished]):
+        print(line)
+    failed = [(name, wrong) for name, wrong in _jobs if wrong is not None]
+    for name, wrong in failed:
+        print(f"failed: {name}: {wrong}", file=sys.stderr)
+    print(f"{len(finished)} of {len(_jobs)} runs are done; the same command does only what is missing", flush=True)
+    return 1 if failed else 0
+
+
+def _composition_error(error: Exception) -> str:
+    """Hydra's and OmegaConf's message as one line, without its advice about files that users do not have."""
+    text = " ".join(str(error).split("Config search path")[0].split())
+    if "is not in struct" in text:
+        from hydra import compose, initialize_config_module
+        from hydra.core.global_hydra import GlobalHydra
+
+        key = text.split("'")[1]
+        group, _, name = key.rpartition(".")
+        GlobalHydra.instance().clear()
+        with initialize_config_module("experiments.conf", version_base="1.3"):
+            chosen = [word for word in sys.argv[1:] if word.split("=")[0] in ("data", "model", "aug", "train") and "," not in word]
+            node: Any = compose("config", overrides=chosen)
+        for part in filter(None, group.split(".")):
+            node = node.get(part) if isinstance(node, DictConfig) else None
+        accepted = ", ".join(str(k) for k in node) if isinstance(node, DictConfig) else ""
+        text = f"{key}: no such setting" + (f"; {group or 'the root'} takes {accepted}" if accepted else "")
+    return text
+
+
+def _main() -> int:
+    # else Hydra prints its errors itself, over several lines, and exits with 1 whatever they are
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    started = time.perf_counter()
+    command = hydra.main(version_base="1.3", config_path="conf", config_name="config")(_job)
+    try:
+        command()
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"experiments.run: {_composition_error(error)}", file=sys.stderr)
+        return 2
+    if not _jobs:
+        return 0
+    status = _finish_sweep()
+    print(f"{time.perf_counter() - started:.0f} s")
+    return status
+
+
+if __name__ == "__main__":
+    shell.main("experiments.run", _main)

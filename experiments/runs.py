@@ -1,0 +1,51 @@
+"""The only reader of run folders."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, resolved settings, provenance, and metrics line by line, the test metrics last."""
+
+    folder: Path
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    metrics: list[dict[str, Any]]
+
+    @property
+    def condition(self) -> tuple[str, str, str, str]:
+        """(data, model, aug, digest): what runs that differ only in their seed share."""
+        return (*self.folder.parts[-4:-1], self.folder.name.split("-seed")[0])  # type: ignore[return-value]
+
+
+def read(folder: Path) -> Run:
+    """Read a finished run."""
+    return Run(
+        folder=folder,
+        config=yaml.safe_load((folder / "config.yaml").read_text()),
+        provenance=json.loads((folder / "provenance.json").read_text()),
+        metrics=[json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()],
+    )
+
+
+def summary(runs: Sequence[Run], metric: str = "test/accuracy") -> list[str]:
+    """One line a condition: mean, standard deviation over seeds (n - 1) and n; empty without runs."""
+    members: dict[tuple, list[float]] = defaultdict(list)
+    for run in runs:
+        members[run.condition].append(run.metrics[-1][metric])
+    if not members:
+        return []
+    width = max(len("/".join(condition)) for condition in members)
+    lines = [f"\n{'condition':<{width}}  {metric}: mean, sd, n"]
+    for condition, values in members.items():
+        spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
+        lines.append(f"{'/'.join(condition):<{width}}  {np.mean(values):.4f}  {spread}  {len(values)}")
+    return lines

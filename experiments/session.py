@@ -1,0 +1,227 @@
+"""One process at one run: from where it stands to done, leaving a folder from which another could go on."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from tqdm import tqdm
+
+from datasets import build
+from datasets.manifest import FAKE, REAL
+from detector import checkpoint
+from detector.batches import Pictures
+from detector.color import build_view
+from detector.metrics import best_threshold, evaluate
+from detector.models import build_model
+from detector.predict import predict
+from detector.randomness import derive
+from detector.train import Epoch, Steps, Training, fit
+from experiments import record
+from experiments.config import Config, ConfigError
+from experiments.tracking import Tracker
+
+SHOWN = 8  # test pictures of each class in TensorBoard's grids
+
+
+class Session:
+    """Everything one process holds while it works at one run; the caller holds the folder's lock."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.folder = config.folder
+        self.device = choose_device(config.device)
+        data = build.prepare(config.data, data_root=config.data_root)
+        for note in data.notes:
+            print(note)
+        self.data = data
+        self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
+        self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
+        self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+
+    def complete(self) -> None:
+        """Train what is missing, test, write the results and the done mark."""
+        config, started = self.config, time.perf_counter()
+        state = self._last_state()
+        threads = state["threads"] if state else config.threads or min(len(os.sched_getaffinity(0)), 8)
+        torch.set_num_threads(threads)
+        torch.manual_seed(derive(config.seed, "weights"))
+        model = build_model(config.model, image_size=build.image_size(config.data))
+        training = Training.begin(model, config.train, num_images=len(self.rows["train"]), device=self.device)
+        if state:
+            training.load_state_dict(state)
+            self.history, self.best = state["history"], state["best"]
+            print(f"resuming after epoch {training.epoch} of {config.train.epochs}")
+        self.pictures = Pictures(self.data.images, self.data.labels, self.device)
+        where = "in memory-mapped files" if self.device.type == "cpu" else "on the device" if self.pictures.resident else "streamed"
+        print(f"device: {self.device}, {threads} threads; pictures {where}", flush=True)
+
+        config_text = record.write_config(self.folder, config.as_dict())
+        facts = self._provenance(threads, training.epoch)
+        record.write_provenance(self.folder, facts)
+        with Tracker(self.folder, resume=self._marks().get(str(training.epoch))) as tracker:
+            if not state:
+                tracker.text("configuration", f"```yaml\n{config_text}```")
+            scores = self._train(training, tracker, threads)
+            if scores is None or config.train.keep == "best":
+                if config.train.keep == "best":
+                    training.model.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
+                scores = self._scores(training.model)
+            metrics = self._test(scores, training, tracker)
+        record.write_provenance(self.folder, facts | {"seconds": round(time.perf_counter() - started, 2)})
+        record.mark_done(self.folder)
+        print(
+            f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
+            f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} images)",
+            flush=True,
+        )
+
+    def _train(self, training: Training, tracker: Tracker, threads: int) -> dict[str, np.ndarray] | None:
+        """Epoch by epoch, each recorded and then saved; returns the last scores of val and test, if there was any."""
+        total, scores = len(self.rows["train"]), None
+        with tqdm(total=total, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
+            for event in fit(training, self.pictures, self.rows["train"], self.views["train"], seed=self.config.seed):
+                if isinstance(event, Steps):
+                    bar.set_description(f"epoch {training.epoch + 1}/{self.config.train.epochs}", refresh=False)
+                    bar.update(event.images - bar.n)
+                    tracker.losses(event.steps[-1:], [float(np.mean(event.losses))], event.learning_rates[-1:])
+                    continue
+                bar.reset()
+                scores = self._scores(training.model)
+                self._record_epoch(event, scores, training, tracker)
+                self._save(training, tracker, threads)
+        return scores
+
+    def _record_epoch(self, event: Epoch, scores: dict[str, np.ndarray], training: Training, tracker: Tracker) -> None:
+        measured = _named("train", evaluate(event.scores, self.data.labels[event.rows], threshold=None))
+        measured |= _named("val", evaluate(scores["val"], self.labels["val"], threshold=None))
+        self.history.append({"epoch": event.epoch, "step": training.step, **measured})
+        test = _named("test", evaluate(scores["test"], self.labels["test"], threshold=None))
+        speed = len(event.rows) / event.seconds
+        tracker.epoch(event.epoch, measured | test, images_per_second=speed)
+        for split in ("val", "test"):
+            tracker.scores(event.epoch, split, self.labels[split], scores[split])
+        tracker.views(event.epoch, **self._shown(scores["test"]))
+        tqdm.write(
+            f"epoch {event.epoch}/{self.config.train.epochs}  train accuracy {measured['train/accuracy']:.4f}  "
+            f"val accuracy {measured['val/accuracy']:.4f}  val AUC {measured['val/auc']:.4f}  {speed:,.0f} images/s",
+            file=sys.stdout,
+        )
+        sys.stdout.flush()
+
+    def _save(self, training: Training, tracker: Tracker, threads: int) -> None:
+        accuracy = self.history[-1]["val/accuracy"]
+        if not self.best or accuracy > self.best["val/accuracy"]:
+            self.best = {"epoch": training.epoch, "val/accuracy": accuracy}
+            checkpoint.save(self.folder / "best.pt", {"model": training.model.state_dict(), **self.best})
+        # the board's place is kept apart: it holds names made from the clock, and last.pt must be the same bytes always
+        self._write_marks({str(training.epoch): tracker.mark()})
+        state = training.state_dict() | {"history": self.history, "best": self.best, "threads": threads}
+        checkpoint.save(self.folder / "last.pt", state | {"data": self.data.digest})
+        record.write_metrics(self.folder, self.history)
+
+    def _test(self, scores: dict[str, np.ndarray], training: Training, tracker: Tracker) -> dict[str, float]:
+        """The kept weights on validation, which chooses the threshold, and on test; the last line of metrics.jsonl."""
+        threshold = best_threshold(scores["val"], self.labels["val"])
+        kept = self.best["epoch"] if self.config.train.keep == "best" else training.epoch
+        measured: dict[str, float] = {"val/threshold": threshold}
+        for split in ("val", "test"):
+            measured |= _named(split, evaluate(scores[split], self.labels[split], threshold=threshold))
+            tracker.figures(kept, split, self.labels[split], scores[split], threshold)
+        record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": training.step, **measured}])
+        pairs = {split: (self.rows[split].numpy(), scores[split]) for split in ("val", "test")}
+        record.write_predictions(self.folder, self.data.rows, pairs)
+        settings = flattened(self.config)
+        group = "/".join(self.folder.parts[-4:-1]) + "/" + self.config.digest
+        tracker.hyperparameters(settings, {f"{split}/{name}": measured[f"{split}/{name}"] for split in ("val", "test") for name in ("accuracy", "auc")}, group)
+        return measured
+
+    def _scores(self, model: torch.nn.Module) -> dict[str, np.ndarray]:
+        key = derive(self.config.seed, "evaluation")
+        precision = self.config.train.precision
+        return {
+            split: predict(model, self.pictures, self.rows[split], self.views["eval"], key=key, precision=precision)
+            for split in ("val", "test")
+        }
+
+    def _shown(self, test_scores: np.ndarray) -> dict[str, Any]:
+        """The same eight real and eight fake test pictures before and after the view, with label and score."""
+        labels = self.labels["test"]
+        places = np.concatenate([np.flatnonzero(labels == label)[:SHOWN] for label in (REAL, FAKE)])
+        rows = self.rows["test"][torch.from_numpy(places)]
+        batch = next(iter(self.pictures.batches(rows, len(rows))))
+        with torch.inference_mode():
+            after = self.views["eval"](batch.images, derive(self.config.seed, "evaluation"), batch.rows)
+        pixels = (after * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        before = np.asarray(self.data.images[rows.numpy()])
+        return {"before": before, "after": pixels, "labels": labels[places], "scores": test_scores[places]}
+
+    def _last_state(self) -> dict[str, Any] | None:
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return None
+        state = checkpoint.load(path)
+        if state["data"] != self.data.digest:
+            raise ConfigError(
+                f"{self.folder}: the data changed since this run began (manifest {state['data'][:12]}, now "
+                f"{self.data.digest[:12]}); bring them back, or delete the folder to start afresh"
+            )
+        return state
+
+    def _marks(self) -> dict[str, dict[str, int]]:
+        path = self.folder / "board.yaml"
+        return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+    def _write_marks(self, newest: dict[str, dict[str, int]]) -> None:
+        """Keep the board's place at this checkpoint and the one before: a kill may come between the two files."""
+        from datasets.manifest import whole_file
+
+        marks = dict(list(self._marks().items())[-1:]) | newest
+        with whole_file(self.folder / "board.yaml") as file:
+            yaml.safe_dump(marks, file)
+
+    def _provenance(self, threads: int, first_epoch: int) -> dict[str, Any]:
+        cuda = self.device.type == "cuda"
+        return {
+            "command": record.command_line(),
+            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            "threads": threads,
+            "seed": self.config.seed,
+            "digest": self.config.digest,
+            "data_digest": self.data.digest,
+            "manifest": str(self.data.manifest),
+            "notes": self.data.notes,
+            "resumed_after_epoch": first_epoch,
+        }
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu, cuda or cuda:N as a device that is there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise ConfigError(f"device={name}: expected auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=cpu works everywhere")
+    return torch.device(name)
+
+
+def flattened(config: Config) -> dict[str, Any]:
+    """The settings that make the result, as one level of names for TensorBoard's table; lists as text."""
+    flat: dict[str, Any] = {"aug": config.aug.name}
+    for part, settings in config.condition().items():
+        for key, value in settings.items():
+            flat["data" if (part, key) == ("data", "name") else f"{part}.{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat
+
+
+def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in metrics.items()}

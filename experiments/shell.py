@@ -1,0 +1,53 @@
+"""A verb at the shell: whatever stops it becomes one line on stderr and an exit status."""
+
+import errno
+import signal
+import sys
+from collections.abc import Callable
+
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+def main(verb: str, act: Callable[[], int | None]) -> None:
+    """Run `act` and exit with its status (None is 0), or with the status of what it raised.
+
+    What is not the user's to mend keeps its traceback and exits with 1.
+    """
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        status = act() or 0
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        status, text = explained
+        print(f"{verb}: {text}", file=sys.stderr)
+    sys.exit(status)
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """Exit status and one line for an error with a known meaning; None for the others."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted; the same command goes on from here"
+    if isinstance(error, Terminated):
+        return TERMINATED, "terminated; the same command goes on from here"
+    if (status := getattr(error, "exit_status", None)) is not None:
+        return status, " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        storage = error.errno in STORAGE
+        mend = "; free some space and start again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return 4 if storage else 2, f"{where}{error.strerror}{mend}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return 6, f"out of memory; a smaller train.batch_size or data.image_size needs less ({type(error).__name__})"
+    return None

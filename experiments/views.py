@@ -1,0 +1,69 @@
+"""What the network sees: pictures under every colour arm of conf/aug, as one labelled sheet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from PIL import Image
+
+from datasets import build
+from datasets.images import BadImage, ImageSettings, decode, fit
+from datasets.manifest import FAKE, REAL, DataError
+from datasets.synthetic import SyntheticSettings
+from detector.color import build_view
+from detector.randomness import derive
+from experiments.config import ConfigError, user_settings
+from experiments.figures import contact_sheet
+
+CONF = Path(__file__).parent / "conf" / "aug"
+
+
+def arms() -> list[str]:
+    """Names of the arms in conf/aug: none first, then by name."""
+    names = sorted((path.stem for path in CONF.glob("*.yaml")), key=lambda name: (name != "none", name))
+    return [name for name in names if name != "saturate"]  # the one with free strength; x2, x8 and x500 stand for it
+
+
+def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
+    """uint8 RGB (N, H, W, 3) as the network sees them in training under `arm`, rounded back to uint8."""
+    if not (CONF / f"{arm}.yaml").exists():
+        raise ConfigError(f"aug={arm}: no such arm; there are {', '.join(arms())}")
+    with initialize_config_module("experiments.conf", version_base="1.3"):
+        operations = OmegaConf.to_container(compose("config", overrides=[f"aug={arm}"]).aug, resolve=True)["train"]  # type: ignore[call-overload, index]
+    with user_settings():
+        view = build_view(operations, where="aug.train")
+    images = torch.from_numpy(images_u8).permute(0, 3, 1, 2).float() / 255
+    seen = view(images, derive(seed, "augmentation", 1), torch.arange(len(images)))
+    return (seen * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def sheet(images_u8: np.ndarray, row_labels: Sequence[str], names: Sequence[str], *, scale: int) -> Image.Image:
+    """Rows of pictures, columns of arms."""
+    return contact_sheet({name: see(images_u8, name) for name in names}, row_labels, scale=scale)
+
+
+def drawn(count: int, data_root: Path) -> tuple[np.ndarray, list[str]]:
+    """`count` pictures of the embedded data set, half real and half fake, with their labels."""
+    data = build.prepare(SyntheticSettings(), data_root=data_root)
+    test = data.indices("test")
+    chosen = [test[data.labels[test] == label][: (count + 1 - label) // 2] for label in (REAL, FAKE)]
+    rows = np.concatenate(chosen)
+    return np.asarray(data.images[rows]), ["fake" if data.labels[row] == FAKE else "real" for row in rows]
+
+
+def opened(paths: Sequence[Path], size: int) -> tuple[np.ndarray, list[str]]:
+    """The user's own pictures, centre-cropped to size x size; labelled by a folder named real or fake, else by name."""
+    settings = ImageSettings(size=(size, size), fit="center_crop")
+    images, labels = [], []
+    for path in paths:
+        try:
+            pixels, _ = decode(path.read_bytes(), settings)
+        except (BadImage, OSError) as error:
+            raise DataError(f"{path}: {error}") from error
+        images.append(fit(pixels, settings.size, settings.fit))
+        folder = path.parent.name.lower()
+        labels.append(folder if folder in ("real", "fake") else path.stem[:12])
+    return np.stack(images), labels

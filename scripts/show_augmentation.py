@@ -1,0 +1,52 @@
+"""Draw what the network sees: pictures (rows) under every colour arm (columns), as one labelled PNG."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments import shell
+
+EXAMPLES = """examples:
+  python scripts/show_augmentation.py --out views.png                         eight drawn pictures, every arm
+  python scripts/show_augmentation.py --augs none invert saturate_x8          some arms
+  python scripts/show_augmentation.py --images real/a.jpg fake/b.png --size 128   your own pictures
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("views.png"), help="the PNG to write (default: %(default)s)")
+    parser.add_argument("--images", type=Path, nargs="+", help="your own pictures; default: drawn ones")
+    parser.add_argument("--augs", nargs="+", help="arms, as in conf/aug; default: all")
+    parser.add_argument("--n", type=int, default=8, help="how many drawn pictures (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=128, help="side of your own pictures in pixels (default: %(default)s)")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="where data sets lie (default: %(default)s)")
+    arguments = parser.parse_args()
+    for name, least in (("n", 2), ("size", 8)):
+        if getattr(arguments, name) < least:
+            parser.error(f"--{name} {getattr(arguments, name)}: expected at least {least}")
+    shell.main("show_augmentation", lambda: show(arguments))
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Draw and write the sheet."""
+    from datasets.manifest import whole_file
+    from experiments import views
+
+    if arguments.images:
+        images, labels = views.opened(arguments.images, arguments.size)
+    else:
+        images, labels = views.drawn(arguments.n, arguments.data_root)
+    names = arguments.augs or views.arms()
+    picture = views.sheet(images, labels, names, scale=max(1, 96 // images.shape[1]))
+    with whole_file(arguments.out, "wb") as file:
+        picture.save(file, format="PNG")
+    print(f"{arguments.out}: {len(images)} pictures under {len(names)} arms\nnext: python -m experiments.run aug={names[-1]}")
+
+
+if __name__ == "__main__":
+    main()

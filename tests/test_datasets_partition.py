@@ -1,0 +1,71 @@
+import random
+from collections import Counter, defaultdict
+
+import pytest
+
+from datasets.duplicates import count_pairs, group_exact
+from datasets.manifest import FAKE, REAL, DataError, Row
+from datasets.partition import assign
+
+
+def drawn_rows(count, *, split="", twins=0):
+    """`count` rows of each class in two categories; the last `twins` FAKE rows repeat the content of the first."""
+    rows = []
+    for label in (REAL, FAKE):
+        for i in range(count):
+            content = i - (count - twins) if label == FAKE and i >= count - twins else i
+            rows.append(Row(f"{label}/{i}", label, split, "drawn", "ab"[content % 2], sha256=f"{label}{content:05}".ljust(64, "0")))
+    return group_exact(rows)
+
+
+def cut(rows, **changes):
+    return assign(rows, **{"seed": 0, "val_share": 0.2, "test_share": 0.1, "drop_leaks": True} | changes)
+
+
+def test_shares_hold_in_every_class_and_category():
+    rows = cut(drawn_rows(1000)).rows
+    counts = Counter((row.label, row.category, row.split) for row in rows)
+    assert {counts[label, c, "test"] for label in (0, 1) for c in "ab"} == {50}
+    assert {counts[label, c, "val"] for label in (0, 1) for c in "ab"} == {90}  # a fifth of what test leaves
+
+
+def test_the_split_of_an_image_depends_on_its_content_and_the_seed_not_on_names_or_order():
+    rows = drawn_rows(300)
+    split_of = {row.sha256: row.split for row in cut(rows).rows}
+    shuffled = random.Random(1).sample(rows, len(rows))
+    renamed = [Row(f"x{i}", row.label, "", row.source, row.category, row.sha256, group=row.group) for i, row in enumerate(shuffled)]
+    assert {row.sha256: row.split for row in cut(renamed).rows} == split_of
+    assert {row.sha256: row.split for row in cut(rows, seed=1).rows} != split_of
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_equal_images_never_stand_on_both_sides_of_a_cut(drop):
+    rows = cut(drawn_rows(400, twins=150), drop_leaks=drop).rows
+    sides = defaultdict(set)
+    for row in rows:
+        sides[row.group].add(row.split)
+    assert max(map(len, sides.values())) == 1
+
+
+def test_official_splits_stay_and_training_images_that_also_stand_in_test_are_left_out_or_kept():
+    train = drawn_rows(100, split="train", twins=10)
+    copies = [Row(f"test/{i}", row.label, "test", "drawn", row.category, row.sha256) for i, row in enumerate(train[::20])]
+    rows = group_exact([*train, *copies])
+    in_test = {row.group for row in rows if row.split == "test"}
+    leaking = [row for row in train if row.group in in_test]
+    dropped, kept = cut(rows), cut(rows, drop_leaks=False)
+    assert dropped.leaks == kept.leaks == len(leaking) == 11  # ten copies, one of them with a twin
+    assert {row.split for row in dropped.rows if row.path.startswith("test/")} == {"test"}
+    assert {row.path for row in dropped.rows if row.split == "unused"} == {row.path for row in leaking}
+    assert "unused" not in {row.split for row in kept.rows}
+    assert not {row.group for row in kept.rows if row.split == "val"} & in_test
+
+
+def test_pairs_are_counted_within_and_across_the_classes():
+    rows = [Row(str(i), label, sha256=content * 64) for i, (label, content) in enumerate([(0, "a"), (0, "a"), (0, "a"), (1, "a"), (1, "b"), (1, "b")])]
+    assert count_pairs(group_exact(rows)) == {"REAL": 3, "FAKE": 1, "across": 3}
+
+
+def test_too_few_images_for_a_split_are_refused():
+    with pytest.raises(DataError, match="no REAL image is left for the split val"):
+        cut(drawn_rows(3))

@@ -1,0 +1,51 @@
+"""The walls of the house: which folder may import what, read from the import statements themselves."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "datasets": {"datasets", "numpy", "PIL", "requests", "urllib3", "tqdm"},
+    "detector": {"detector", "numpy", "torch", "kornia", "torchvision"},
+    "experiments": {
+        *("experiments", "datasets", "detector", "numpy", "PIL", "tqdm", "torch"),
+        *("hydra", "omegaconf", "yaml", "tensorboard", "matplotlib"),
+    },
+    "scripts": {"datasets", "experiments"},
+}
+FILES = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages named by any import statement of a file, wherever it stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the full name"
+            names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_folder_may_know(path):
+    folder = path.relative_to(ROOT).parts[0]
+    assert imported(path) <= MAY_IMPORT[folder]
+
+
+def test_the_manifest_imports_nothing_of_ours():
+    assert imported(ROOT / "datasets" / "manifest.py") == set()
+
+
+def test_datasets_is_this_repository_and_not_a_package_of_the_same_name():
+    import datasets
+
+    assert Path(datasets.__file__).parent == ROOT / "datasets"
+
+
+def test_no_drawer_no_base_house():
+    assert not [path for path in FILES if path.stem in ("utils", "helpers", "common", "misc")]
