@@ -54,7 +54,9 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
     rows = duplicates.group_exact(packed.rows)
     pairs = duplicates.count_pairs(rows)
     if any(pairs.values()):
-        notes.append(f"exact duplicates: {pairs['REAL']} pairs within REAL, {pairs['FAKE']} within FAKE, {pairs['across']} across")
+        notes.append(
+            f"exact duplicates: {pairs['REAL']} pairs within REAL, {pairs['FAKE']} within FAKE, {pairs['across']} across"
+        )
     parts = partition.assign(
         rows,
         seed=settings.data_seed,

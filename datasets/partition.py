@@ -42,7 +42,9 @@ def assign(rows: Sequence[Row], *, seed: int, val_share: float, test_share: floa
         splits = ["unused" if leak else split for split, leak in zip(splits, leaking, strict=True)]
     _check(rows, splits)
     leaks = sum(leaking)
-    assigned = [row if row.split == split else replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
+    assigned = [
+        row if row.split == split else replace(row, split=split) for row, split in zip(rows, splits, strict=True)
+    ]
     return Partition(assigned, leaks, leaks if drop_leaks else 0)
 
 
@@ -73,4 +75,6 @@ def _check(rows: Sequence[Row], splits: Sequence[str]) -> None:
     for split in ("train", "val", "test"):
         for label, name in enumerate(("REAL", "FAKE")):
             if not counts[split, label]:
-                raise DataError(f"no {name} image is left for the split {split}; more images or larger shares are needed")
+                raise DataError(
+                    f"no {name} image is left for the split {split}; more images or larger shares are needed"
+                )

@@ -68,7 +68,9 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
 def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
     digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, asdict(settings)]).encode())
     for row, location in listing:
-        digest.update(f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\n".encode())
+        digest.update(
+            f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\n".encode()
+        )
     return digest.hexdigest()[:16]
 
 

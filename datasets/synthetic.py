@@ -120,8 +120,8 @@ def _scene(random: np.random.RandomState, height: int, width: int) -> np.ndarray
     y, x = (np.arange(2 * height) + 0.5) / 2, (np.arange(2 * width) + 0.5) / 2
     leaf = _leaves(random, y, x)
     num_leaves = int(leaf.max()) + 1
-    look = random.random_sample(9)
-    contrast, saturation = 20 + 45 * look[0], 4 + 16 * look[1]
+    look = random.random_sample(8)
+    contrast, saturation = 20 + 35 * look[0], 4 + 16 * look[1]
     colour = np.empty((3, num_leaves))
     luma, warmth, green = _bell(random, (3, num_leaves))
     warmth, green = 2 * look[2] - 1 + warmth * np.abs(warmth), 0.6 * (look[3] - 0.5) + 0.4 * green
@@ -136,7 +136,7 @@ def _scene(random: np.random.RandomState, height: int, width: int) -> np.ndarray
     planes = _halved(planes)
     planes /= np.sqrt(1 + (planes / (0.9 * LIMITS)) * (planes / (0.9 * LIMITS)))
     noise = _bell(random, planes.shape)
-    noise[0] *= (1.5 + 3 * look[7]) * np.sqrt(0.5 + (planes[0] + 128) / 256)  # brighter pixels count more photons
+    noise[0] *= (1 + 2 * look[7]) * np.sqrt(0.5 + (planes[0] + 128) / 256)  # brighter pixels count more photons
     noise[1:] *= 1 + 2 * look[7]
     return planes + noise + 128
 
@@ -148,7 +148,7 @@ def _leaves(random: np.random.RandomState, y: np.ndarray, x: np.ndarray) -> np.n
     seen = np.zeros((len(y), len(x)), dtype=np.int64)
     ratio = SMALLEST_RADIUS / (LARGEST_RADIUS * max(height, width))
     count = int(LEAVES_PER_PIXEL * height * width)
-    uniform = random.random_sample((7, count))
+    uniform = random.random_sample((5, count))
     kinds = random.randint(0, 3, size=count)
     long = SMALLEST_RADIUS / np.sqrt(1 - uniform[0] * (1 - ratio * ratio))
     short = long * (0.35 + 0.65 * uniform[1])

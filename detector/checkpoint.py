@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ class CheckpointError(ValueError):
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values; a kill at any moment leaves the old file or the new one, never a torn one."""
+    """Write tensors and plain values; a kill at any moment leaves the old file or the new one, never a torn one.
+
+    Equal states are equal bytes, also when one of them was loaded from a file before.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
-            torch.save(state, file)
+            torch.save(_canonical(state), file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -47,3 +51,14 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
+
+
+def _canonical(value: Any) -> Any:
+    """The same values, every string one object: pickle writes a string that it has seen before as a reference."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(inner) for inner in value)
+    return value

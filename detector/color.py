@@ -86,8 +86,7 @@ class Saturate:
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         factor = _between(draw, 0, *self.bounds) if self.is_random else images.new_full((1,), self.bounds[0])
-        # Kornia's hsv can leave [0, 1] by one rounding
-        return SATURATIONS[self.space](images, factor).clamp(0, 1)
+        return SATURATIONS[self.space](images, factor)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Grayscale:
     is_random: ClassVar[bool] = False
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        return grayscale_to_rgb(rgb_to_grayscale(images)).clamp(0, 1)
+        return grayscale_to_rgb(rgb_to_grayscale(images))
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class Jitter:
             if spread:
                 images = adjust(images, _between(draw, slot, max(0.0, 1.0 - spread), 1.0 + spread))
         if self.hue:
-            images = adjust_hue(images, _between(draw, 3, -self.hue, self.hue) * math.tau).clamp(0, 1)
+            images = adjust_hue(images, _between(draw, 3, -self.hue, self.hue) * math.tau)
         return images
 
 

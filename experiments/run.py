@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for
     from experiments.config import Config
 
 _jobs: list[tuple[str, str | None]] = []  # of a sweep: (folder or overrides, what went wrong or None)
+_raised: list[BaseException] = []  # by a single run
 
 
 def train_one(config: "Config") -> Path:
@@ -53,13 +54,16 @@ def _leave_traceback(folder: Path, error: Exception) -> None:
 
 
 def _job(composed: DictConfig) -> None:
-    """One job as Hydra calls it. In a sweep an error is kept for the end and the others go on."""
+    """One job as Hydra calls it. Errors are kept: Hydra would print lines of its own about them, and end the sweep."""
     from experiments.config import ConfigError, from_hydra
 
     settings = HydraConfig.get()
     if settings.mode != RunMode.MULTIRUN:
-        folder = train_one(from_hydra(composed))
-        _say_next(folder, composed.runs_root)
+        try:
+            folder = train_one(from_hydra(composed))
+            print(f"\nresult: {folder}\nnext:   tensorboard --logdir {composed.runs_root}", flush=True)
+        except Exception as error:  # noqa: BLE001 - raised again as soon as Hydra has returned
+            _raised.append(error)
         return
     name = " ".join(settings.overrides.task)
     print(f"\n[{settings.job.num + 1}] {name}", flush=True)
@@ -75,10 +79,6 @@ def _job(composed: DictConfig) -> None:
             text += f" (see {Path(name) / 'error.txt'})"
         print(f"failed: {text}", file=sys.stderr, flush=True)
         _jobs.append((name, text))
-
-
-def _say_next(folder: Path, runs_root: Any) -> None:
-    print(f"\nresult: {folder}\nnext:   tensorboard --logdir {runs_root}", flush=True)
 
 
 def _finish_sweep() -> int:
@@ -98,7 +98,7 @@ def _finish_sweep() -> int:
 def _composition_error(error: Exception) -> str:
     """Hydra's and OmegaConf's message as one line, without its advice about files that users do not have."""
     text = " ".join(str(error).split("Config search path")[0].split())
-    if "is not in struct" in text:
+    if "To append to your config" in text:
         from hydra import compose, initialize_config_module
         from hydra.core.global_hydra import GlobalHydra
 
@@ -106,7 +106,11 @@ def _composition_error(error: Exception) -> str:
         group, _, name = key.rpartition(".")
         GlobalHydra.instance().clear()
         with initialize_config_module("experiments.conf", version_base="1.3"):
-            chosen = [word for word in sys.argv[1:] if word.split("=")[0] in ("data", "model", "aug", "train") and "," not in word]
+            chosen = [
+                word
+                for word in sys.argv[1:]
+                if word.split("=")[0] in ("data", "model", "aug", "train") and "," not in word
+            ]
             node: Any = compose("config", overrides=chosen)
         for part in filter(None, group.split(".")):
             node = node.get(part) if isinstance(node, DictConfig) else None
@@ -118,6 +122,8 @@ def _composition_error(error: Exception) -> str:
 def _main() -> int:
     # else Hydra prints its errors itself, over several lines, and exits with 1 whatever they are
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    _jobs.clear()
+    _raised.clear()
     started = time.perf_counter()
     command = hydra.main(version_base="1.3", config_path="conf", config_name="config")(_job)
     try:
@@ -125,6 +131,8 @@ def _main() -> int:
     except (HydraException, OmegaConfBaseException) as error:
         print(f"experiments.run: {_composition_error(error)}", file=sys.stderr)
         return 2
+    if _raised:
+        raise _raised[0]
     if not _jobs:
         return 0
     status = _finish_sweep()

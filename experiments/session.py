@@ -60,7 +60,13 @@ class Session:
             self.history, self.best = state["history"], state["best"]
             print(f"resuming after epoch {training.epoch} of {config.train.epochs}")
         self.pictures = Pictures(self.data.images, self.data.labels, self.device)
-        where = "in memory-mapped files" if self.device.type == "cpu" else "on the device" if self.pictures.resident else "streamed"
+        where = (
+            "in memory-mapped files"
+            if self.device.type == "cpu"
+            else "on the device"
+            if self.pictures.resident
+            else "streamed"
+        )
         print(f"device: {self.device}, {threads} threads; pictures {where}", flush=True)
 
         config_text = record.write_config(self.folder, config.as_dict())
@@ -140,7 +146,15 @@ class Session:
         record.write_predictions(self.folder, self.data.rows, pairs)
         settings = flattened(self.config)
         group = "/".join(self.folder.parts[-4:-1]) + "/" + self.config.digest
-        tracker.hyperparameters(settings, {f"{split}/{name}": measured[f"{split}/{name}"] for split in ("val", "test") for name in ("accuracy", "auc")}, group)
+        tracker.hyperparameters(
+            settings,
+            {
+                f"{split}/{name}": measured[f"{split}/{name}"]
+                for split in ("val", "test")
+                for name in ("accuracy", "auc")
+            },
+            group,
+        )
         return measured
 
     def _scores(self, model: torch.nn.Module) -> dict[str, np.ndarray]:
@@ -210,7 +224,9 @@ def choose_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise ConfigError(f"device={name}: expected auto, cpu, cuda or cuda:N")
     if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
-        raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=cpu works everywhere")
+        raise ConfigError(
+            f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=cpu works everywhere"
+        )
     return torch.device(name)
 
 
@@ -219,7 +235,9 @@ def flattened(config: Config) -> dict[str, Any]:
     flat: dict[str, Any] = {"aug": config.aug.name}
     for part, settings in config.condition().items():
         for key, value in settings.items():
-            flat["data" if (part, key) == ("data", "name") else f"{part}.{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
+            flat["data" if (part, key) == ("data", "name") else f"{part}.{key}"] = (
+                value if isinstance(value, bool | int | float | str) else str(value)
+            )
     return flat
 
 

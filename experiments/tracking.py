@@ -43,7 +43,6 @@ class Tracker:
     def __init__(self, folder: Path, *, resume: Mapping[str, int] | None = None):
         self._folder = Path(folder)
         self._file: BinaryIO | None = None
-        self._whole = 0
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             newest = _cut(self._folder, resume or {})
@@ -158,17 +157,15 @@ class Tracker:
             for event in events:
                 records.write(event.SerializeToString())
             records.flush()
-            self._whole = self._file.tell()
         except OSError as error:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
         sys.stderr.write(f"{self._folder}: no more TensorBoard events of this run ({error}); training goes on\n")
         if self._file:
+            # Closing writes what is left and fails again. Half an event at the end of a file is no harm to its readers.
             with suppress(OSError):
                 self._file.close()
-            with suppress(OSError):
-                os.truncate(self._file.name, self._whole)
             self._file = None
 
 

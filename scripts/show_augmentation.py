@@ -23,8 +23,12 @@ def main() -> None:
     parser.add_argument("--images", type=Path, nargs="+", help="your own pictures; default: drawn ones")
     parser.add_argument("--augs", nargs="+", help="arms, as in conf/aug; default: all")
     parser.add_argument("--n", type=int, default=8, help="how many drawn pictures (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="side of your own pictures in pixels (default: %(default)s)")
-    parser.add_argument("--data-root", type=Path, default=Path("data"), help="where data sets lie (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="side of your own pictures in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), help="where data sets lie (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     for name, least in (("n", 2), ("size", 8)):
         if getattr(arguments, name) < least:
@@ -45,7 +49,9 @@ def show(arguments: argparse.Namespace) -> None:
     picture = views.sheet(images, labels, names, scale=max(1, 96 // images.shape[1]))
     with whole_file(arguments.out, "wb") as file:
         picture.save(file, format="PNG")
-    print(f"{arguments.out}: {len(images)} pictures under {len(names)} arms\nnext: python -m experiments.run aug={names[-1]}")
+    print(
+        f"{arguments.out}: {len(images)} pictures under {len(names)} arms\nnext: python -m experiments.run aug={names[-1]}"
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,10 @@ def drawn_folder(root, count=12, layout="{label}/{i}.png"):
 
 
 def prepare(root, tmp_path, **settings):
-    return build.prepare(FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25} | settings), data_root=tmp_path / "data")
+    return build.prepare(
+        FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25} | settings),
+        data_root=tmp_path / "data",
+    )
 
 
 def test_pixels_labels_and_rows_stand_in_one_order_and_labels_follow_the_folders_in_any_case(tmp_path):
@@ -96,7 +99,8 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason_and_more_than_all
     with pytest.raises(DataError, match=r"2 of 26 files cannot be used, more than data.max_bad=0.01 allows") as caught:
         prepare(root, tmp_path)
     path = Path(str(caught.value).rsplit(" ", 1)[-1])
-    listed = dict(list(csv.reader(path.open()))[1:])
+    with path.open(newline="") as file:
+        listed = dict(list(csv.reader(file))[1:])
     assert set(listed) == {"Real/text.jpg", "FAKE/dot.png"} and "1x1" in listed["FAKE/dot.png"]
     data = prepare(root, tmp_path, max_bad=0.1)
     assert len(data.rows) == 24 and any("quarantined: 2 of 26" in note for note in data.notes)
@@ -106,9 +110,15 @@ def test_what_cannot_be_decoded_is_quarantined_with_its_reason_and_more_than_all
     ("make", "expected"),
     [
         (lambda root: (root / "real").mkdir(parents=True), "holds the folders real; expected real and fake"),
-        (lambda root: [(root / n).mkdir(parents=True) for n in ("real", "faek")], "holds the folders faek, real; expected"),
+        (
+            lambda root: [(root / n).mkdir(parents=True) for n in ("real", "faek")],
+            "holds the folders faek, real; expected",
+        ),
         (lambda root: [(root / n).mkdir(parents=True) for n in ("real", "fake")], "holds no file"),
-        (lambda root: (root / "trian" / "real").mkdir(parents=True), "holds the folders trian; expected real and fake, or train"),
+        (
+            lambda root: (root / "trian" / "real").mkdir(parents=True),
+            "holds the folders trian; expected real and fake, or train",
+        ),
         (lambda root: None, "no such folder"),
     ],
 )

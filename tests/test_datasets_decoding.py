@@ -51,6 +51,13 @@ class Act:
             case "print":
                 os.write(1, b"noise among the answers\n")
                 raise BadImage("printed")
+            case "poison":
+                os.environ["POISONED"] = "yes"
+                return picture(50).data
+            case "victim" if "POISONED" in os.environ:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "victim":
+                return picture(51).data
             case "process":
                 raise BadImage(str(os.getpid()))
         raise KeyError("a fault of the program")
@@ -94,6 +101,8 @@ def test_nothing_to_do_is_done_and_all_bad_is_all_bad():
 def test_an_image_that_kills_hangs_or_starves_the_child_costs_only_itself():
     locations = [picture(number) for number in range(60)]
     trouble = {0: "crash", 20: "hang", 21: "exit", 40: "five GiB", 41: "missing", 42: "print", 59: "crash"}
+    # The victim dies of what its neighbour did to the process: both can be read.
+    trouble |= {50: "poison", 51: "victim"}
     for place, name in trouble.items():
         locations[place] = Act(name)
     results = numbers(decode_all(locations, SETTINGS, workers=1, seconds=0.5))

@@ -69,6 +69,8 @@ def test_a_file_appears_whole_or_not_at_all_also_when_the_process_is_killed_whil
         "    handle.write('half'); handle.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = Path(manifest.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"

@@ -14,7 +14,16 @@ def drawn_rows(count, *, split="", twins=0):
     for label in (REAL, FAKE):
         for i in range(count):
             content = i - (count - twins) if label == FAKE and i >= count - twins else i
-            rows.append(Row(f"{label}/{i}", label, split, "drawn", "ab"[content % 2], sha256=f"{label}{content:05}".ljust(64, "0")))
+            rows.append(
+                Row(
+                    f"{label}/{i}",
+                    label,
+                    split,
+                    "drawn",
+                    "ab"[content % 2],
+                    sha256=f"{label}{content:05}".ljust(64, "0"),
+                )
+            )
     return group_exact(rows)
 
 
@@ -33,7 +42,10 @@ def test_the_split_of_an_image_depends_on_its_content_and_the_seed_not_on_names_
     rows = drawn_rows(300)
     split_of = {row.sha256: row.split for row in cut(rows).rows}
     shuffled = random.Random(1).sample(rows, len(rows))
-    renamed = [Row(f"x{i}", row.label, "", row.source, row.category, row.sha256, group=row.group) for i, row in enumerate(shuffled)]
+    renamed = [
+        Row(f"x{i}", row.label, "", row.source, row.category, row.sha256, group=row.group)
+        for i, row in enumerate(shuffled)
+    ]
     assert {row.sha256: row.split for row in cut(renamed).rows} == split_of
     assert {row.sha256: row.split for row in cut(rows, seed=1).rows} != split_of
 
@@ -49,7 +61,9 @@ def test_equal_images_never_stand_on_both_sides_of_a_cut(drop):
 
 def test_official_splits_stay_and_training_images_that_also_stand_in_test_are_left_out_or_kept():
     train = drawn_rows(100, split="train", twins=10)
-    copies = [Row(f"test/{i}", row.label, "test", "drawn", row.category, row.sha256) for i, row in enumerate(train[::20])]
+    copies = [
+        Row(f"test/{i}", row.label, "test", "drawn", row.category, row.sha256) for i, row in enumerate(train[::20])
+    ]
     rows = group_exact([*train, *copies])
     in_test = {row.group for row in rows if row.split == "test"}
     leaking = [row for row in train if row.group in in_test]
@@ -62,7 +76,10 @@ def test_official_splits_stay_and_training_images_that_also_stand_in_test_are_le
 
 
 def test_pairs_are_counted_within_and_across_the_classes():
-    rows = [Row(str(i), label, sha256=content * 64) for i, (label, content) in enumerate([(0, "a"), (0, "a"), (0, "a"), (1, "a"), (1, "b"), (1, "b")])]
+    rows = [
+        Row(str(i), label, sha256=content * 64)
+        for i, (label, content) in enumerate([(0, "a"), (0, "a"), (0, "a"), (1, "a"), (1, "b"), (1, "b")])
+    ]
     assert count_pairs(group_exact(rows)) == {"REAL": 3, "FAKE": 1, "across": 3}
 
 

@@ -329,4 +329,6 @@ def test_on_the_gpu_a_view_gives_the_same_and_never_waits(operations):
         result = view(images, KEY, indices)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert result.min() >= 0
+    assert result.max() <= 1
     torch.testing.assert_close(result.cpu(), expected, atol=1e-4, rtol=0)

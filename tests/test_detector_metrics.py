@@ -126,6 +126,16 @@ def test_a_certain_and_wrong_score_costs_a_finite_likelihood():
     assert METRICS["nll"]([1.0], [0]) == pytest.approx(52 * math.log(2))
 
 
+def test_the_false_positive_rate_allowed_may_be_reached():
+    scores, labels = [0.9, 0.8, 0.7, *[0.1] * 19], [0, 1, 1, *[0] * 19]
+    assert METRICS["tpr_at_fpr_1"](scores, labels) == 0
+    assert METRICS["tpr_at_fpr_5"](scores, labels) == 1
+
+
+def test_the_last_calibration_bin_holds_its_neighbours_and_one():
+    assert METRICS["ece"]([1.0, 0.95], [0, 1]) == pytest.approx(0.95 / 2)
+
+
 def test_the_best_threshold_is_the_best_of_all():
     for seed in range(20):
         scores, labels = drawn(seed, levels=20, num=60)
@@ -179,7 +189,7 @@ REFUSED = [
     ([[0.5, 0.1]], [[0, 1]], r"scores are \(1, 2\) and labels \(1, 2\): expected .*"),
     ([0.5, np.nan], [0, 1], "score 1 is nan: expected a probability from 0 to 1"),
     ([0.5, 3.0], [0, 1], "score 1 is 3.0: expected a probability from 0 to 1"),
-    ([-np.inf, 0.5], [0, 1], "score 0 is -inf: expected a probability from 0 to 1"),
+    ([-0.1, 0.5], [0, 1], "score 0 is -0.1: expected a probability from 0 to 1"),
     ([0.5, 0.5], [0, 2], "label 1 is 2: expected 1 for FAKE or 0 for REAL"),
     ([0.5, 0.5], [-1, 1], "label 0 is -1: expected 1 for FAKE or 0 for REAL"),
     ([0.5, 0.5], [1.0, np.nan], "label 1 is nan: expected 1 for FAKE or 0 for REAL"),

@@ -93,7 +93,9 @@ def test_going_on_from_a_saved_epoch_is_never_having_stopped(schedule):
 
 
 def test_steps_are_reported_once_each_and_the_training_learns():
-    events = list(fit(training := begin(epochs=6), pictures := drawn_pictures(), rows := torch.arange(96), PLAIN, seed=0))
+    events = list(
+        fit(training := begin(epochs=6), pictures := drawn_pictures(), rows := torch.arange(96), PLAIN, seed=0)
+    )
     steps = [step for event in events if isinstance(event, Steps) for step in event.steps]
     assert steps == list(range(1, 37))
     losses = [loss for event in events if isinstance(event, Steps) for loss in event.losses]
@@ -105,7 +107,9 @@ def test_steps_are_reported_once_each_and_the_training_learns():
 
 def test_a_loss_that_is_not_finite_stops_the_run_naming_step_and_settings():
     training = begin(learning_rate=1e30)
-    with pytest.raises(NotFinite, match=r"the loss became (nan|inf) at step \d+ \(epoch 1, learning rate 1e\+30, batch size 16\)"):
+    with pytest.raises(
+        NotFinite, match=r"the loss became (nan|inf) at step \d+ \(epoch 1, learning rate 1e\+30, batch size 16\)"
+    ):
         list(fit(training, drawn_pictures(), torch.arange(96), PLAIN, seed=0))
 
 
@@ -120,7 +124,15 @@ def test_bf16_trains_close_to_fp32():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("epochs", 0), ("batch_size", -1), ("learning_rate", 0.0), ("learning_rate", float("inf")), ("schedule", "x"), ("precision", "fp8"), ("keep", "first")],
+    [
+        ("epochs", 0),
+        ("batch_size", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("inf")),
+        ("schedule", "x"),
+        ("precision", "fp8"),
+        ("keep", "first"),
+    ],
 )
 def test_a_setting_out_of_range_is_named(key, value):
     with pytest.raises(ValueError, match=f"train.{key}=.*expected"):
@@ -133,6 +145,7 @@ def test_cuda_resident_and_streamed_give_the_same_batches():
     rows = torch.arange(63, -1, -1)
     device = torch.device("cuda")
     resident, streamed = (
-        [batch.images.cpu() for batch in Pictures(images, np.zeros(64), device, resident=r).batches(rows, 10)] for r in (True, False)
+        [batch.images.cpu() for batch in Pictures(images, np.zeros(64), device, resident=r).batches(rows, 10)]
+        for r in (True, False)
     )
     assert all(torch.equal(a, b) for a, b in zip(resident, streamed, strict=True))

@@ -164,7 +164,11 @@ def test_training_goes_on_when_the_disk_is_full_and_what_was_written_before_stay
     steps = steps_of(tmp_path, "train/loss")
     assert steps == list(range(len(steps))) and len(steps) > 100
     (events,) = tmp_path.glob(f"{EVENTS}*")
-    assert f"'{events.name}': {events.stat().st_size}" in done.stdout
+    mark = {events.name: events.stat().st_size}
+    assert done.stdout == f"trained {mark}\n"
+    with Tracker(tmp_path, resume=mark) as tracker:
+        tracker.losses([2_000], [1.0], [1e-3])
+    assert steps_of(tmp_path, "train/loss") == [*steps, 2_000]
 
 
 def test_a_folder_that_cannot_be_made_costs_the_page_only(tmp_path, capsys):

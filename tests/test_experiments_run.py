@@ -1,0 +1,277 @@
+"""Runs from the command line to their folders: what they leave, what they skip, how they fail."""
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detector.metrics import evaluate
+from experiments import runs, session
+from tests.conftest import SMALL
+
+ROOT = Path(runs.__file__).parents[1]
+
+
+def folders(root):
+    return sorted(path.parent for path in root.rglob("done"))
+
+
+def fingerprint(folder):
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("metrics.jsonl", "predictions.csv", "last.pt")
+    }
+
+
+def test_a_run_leaves_everything_that_is_promised(train, tmp_path):
+    status, out, err = train("aug=saturate_x8")
+    assert (status, err) == (0, "")
+    [folder] = folders(tmp_path / "runs")
+    assert folder.parts[-4:-1] == ("synthetic", "cnn32", "saturate_x8") and folder.name.endswith("-seed0")
+    assert f"result: {folder}" in out and "tensorboard --logdir" in out
+    run = runs.read(folder)
+    assert [line["epoch"] for line in run.metrics] == [1, 2, 2]
+    assert "val/auc" in run.metrics[0] and not [key for key in run.metrics[0] if key.startswith("test/")]
+    with (folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["split"] for row in rows} == {"val", "test"} and len(rows) == 64
+    test = [row for row in rows if row["split"] == "test"]
+    labels = np.array([int(row["label"]) for row in test])
+    assert [row["label"] for row in test] == [str(int("/FAKE/" in row["path"])) for row in test]
+    again = evaluate(
+        np.array([float(row["score"]) for row in test]), labels, threshold=run.metrics[-1]["val/threshold"]
+    )
+    assert {f"test/{name}": value for name, value in again.items()} == {
+        k: v for k, v in run.metrics[-1].items() if k[:5] == "test/"
+    }
+    assert sum(p.numel() for p in torch.load(folder / "last.pt", weights_only=True)["model"].values()) == 634_305
+    assert run.config["aug"]["train"] == [{"op": "saturate", "space": "luma", "factor": 8.0}]
+    assert {"seed", "device", "data_digest", "versions", "code", "seconds"} <= set(run.provenance)
+    assert json.loads((folder / "done").read_text())["metrics.jsonl"] == fingerprint(folder)["metrics.jsonl"]
+
+
+def test_the_same_settings_give_the_same_bytes_and_a_finished_run_is_skipped(train, tmp_path):
+    train("aug=jitter", f"runs_root={tmp_path / 'a'}")
+    train("aug=jitter", f"runs_root={tmp_path / 'b'}")
+    [first], [second] = folders(tmp_path / "a"), folders(tmp_path / "b")
+    assert first.relative_to(tmp_path / "a") == second.relative_to(tmp_path / "b")
+    assert fingerprint(first) == fingerprint(second)
+    written = (first / "last.pt").stat().st_mtime_ns
+    status, out, _ = train("aug=jitter", f"runs_root={tmp_path / 'a'}")
+    assert status == 0 and "skipped" in out and (first / "last.pt").stat().st_mtime_ns == written
+
+
+def test_every_setting_moves_the_folder_but_not_the_seed_nor_where_things_lie(train, tmp_path):
+    from hydra import compose, initialize_config_module
+
+    from experiments.config import from_hydra
+
+    def folder(*words):
+        with initialize_config_module("experiments.conf", version_base="1.3"):
+            return from_hydra(compose("config", overrides=list(words))).folder
+
+    plain = folder()
+    assert folder("seed=3").name == plain.name.replace("seed0", "seed3")
+    assert folder("device=cpu", "threads=1", "data_root=elsewhere") == plain
+    for changed in (
+        "train.epochs=3",
+        "data.strength=0.25",
+        "model.dropout=0.1",
+        "train.batch_size=31",
+        "data.data_seed=1",
+    ):
+        assert folder(changed) != plain and folder(changed).parent == plain.parent
+    assert folder("aug=saturate").name == folder("aug=saturate_x8").name  # the same operations under two names
+    assert folder("aug=saturate", "aug.factor=16").parent.name == "saturate_luma_x16"
+
+
+# Imports once, then every run is a fork of its own; a run dies `delay` seconds after the checkpoint of epoch `after`.
+FORKING = """
+import os, signal, sys, threading
+import torch._dynamo  # the first optimiser step would import it, in every fork anew
+from experiments import run, session, shell
+import experiments.config, experiments.runs
+words, delays, runs = sys.argv[1:-2], eval(sys.argv[-2]), sys.argv[-1]
+
+def started(root, after=None, delay=0.0):
+    child = os.fork()
+    if child == 0:
+        save = session.Session._save
+        def saved(self, training, *rest):
+            save(self, training, *rest)
+            if training.epoch == after:
+                threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        session.Session._save = saved
+        sys.argv = ["run", *words, f"runs_root={runs}/{root}"]
+        shell.main("run", run._main)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+assert started("whole") == 0
+for after in (1, 2, 3):
+    for delay in delays:
+        root = f"killed-{after}-{delay}"
+        assert started(root, after, delay) == -signal.SIGKILL, root
+        assert started(root) == 0, root
+"""
+
+
+@pytest.mark.parametrize(("keep", "delays"), [("last", [0.0, 0.02, 0.06]), ("best", [0.04])])
+def test_a_run_killed_in_any_epoch_and_started_again_ends_with_the_bytes_of_one_never_killed(
+    keep, delays, small_data, tmp_path
+):
+    words = [*SMALL[:3], *SMALL[4:], f"data_root={small_data}", "data.train=256", "train.epochs=4", "aug=jitter"]
+    words = [*words[1:], "train.schedule=one_cycle", f"train.keep={keep}"]
+    command = [sys.executable, "-c", FORKING, *words, repr(delays), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    finished = folders(tmp_path)
+    assert len(finished) == 1 + 3 * len(delays)
+    assert len({json.dumps(fingerprint(folder)) for folder in finished}) == 1
+
+
+def test_in_a_sweep_a_failing_job_leaves_its_traceback_and_the_others_go_on(train, tmp_path):
+    status, out, err = train("-m", "aug=none", "train.learning_rate=1e-3,1e30,2e-3")
+    assert status == 1
+    assert len(folders(tmp_path / "runs")) == 2 and "2 of 3 runs are done" in out
+    [left] = (tmp_path / "runs").rglob("error.txt")
+    assert "NotFinite" in left.read_text() and "Traceback" in left.read_text()
+    assert str(left.parent) in err and "the loss became" in err.splitlines()[-1]
+    status, out, _ = train("-m", "aug=none", "train.learning_rate=1e-3,2e-3")
+    assert status == 0 and out.count("skipped") == 2
+
+
+def test_a_sweep_ends_with_the_mean_and_spread_of_every_condition(train, tmp_path):
+    _, out, _ = train("-m", "aug=none,invert", "seed=range(2)", "train.epochs=1")
+    values = {folder: runs.read(folder).metrics[-1]["test/accuracy"] for folder in folders(tmp_path / "runs")}
+    for aug in ("none", "invert"):
+        pair = [value for folder, value in values.items() if folder.parent.name == aug]
+        assert f"{np.mean(pair):.4f}  {np.std(pair, ddof=1):.4f}  2" in out
+
+
+def test_a_run_that_another_process_holds_is_left_alone(train, tmp_path):
+    train()
+    [folder] = folders(tmp_path / "runs")
+    (folder / "done").unlink()
+    before = fingerprint(folder)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        status, _, err = train()
+    assert status == 3 and "another process" in err and len(err.splitlines()) == 1
+    assert fingerprint(folder) == before
+
+
+def test_ctrl_c_is_130_in_one_line_and_the_run_can_be_resumed(small_data, tmp_path):
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "experiments.run",
+        *SMALL[:3],
+        *SMALL[4:],
+        f"data_root={small_data}",
+        f"runs_root={tmp_path}",
+        "train.epochs=40",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines() == ["experiments.run: interrupted; the same command goes on from here"]
+    [last] = tmp_path.rglob("last.pt")
+    assert torch.load(last, weights_only=True)["epoch"] >= 1 and not list(tmp_path.rglob("error.txt"))
+
+
+def test_data_that_changed_under_an_unfinished_run_are_noticed(train, tmp_path, monkeypatch):
+    train()
+    [folder] = folders(tmp_path / "runs")
+    (folder / "done").unlink()
+    prepare = session.build.prepare
+
+    def changed(*arguments, **keywords):
+        data = prepare(*arguments, **keywords)
+        object.__setattr__(data, "digest", "0" * 64)
+        return data
+
+    monkeypatch.setattr(session.build, "prepare", changed)
+    status, _, err = train()
+    assert status == 2 and "the data changed since this run began" in err
+
+
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(train, tmp_path):
+    train()
+    [folder] = folders(tmp_path / "runs")
+    (folder / "done").unlink()
+    whole = (folder / "last.pt").read_bytes()
+    (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
+    status, _, err = train()
+    assert status == 2 and "last.pt" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["aug=saturate_x9"], "Could not find 'aug/saturate_x9' Available options in 'aug': grayscale"),
+        (["train.epoch=3"], "train.epoch: no such setting; train takes name, epochs"),
+        (["colour=red"], "colour: no such setting; the root takes"),
+        (["train.epochs=three"], "train.epochs: Value 'three' of type 'str' could not be converted to Integer"),
+        (["train.epochs=0"], "train.epochs=0: expected a whole number of at least 1"),
+        (["seed=-1"], "seed=-1: expected a whole number of at least 0"),
+        (["seed=one"], "seed=one: expected a whole number"),
+        (["device=tpu"], "device=tpu: expected auto, cpu, cuda or cuda:N"),
+        (["data.image_size=4"], "data.image_size=4: expected a whole number"),
+        (["data=cifake", "data.image_size=4"], "data.image_size is 4x4: model=cnn32 takes 32x32"),
+        (["data.image_size=big"], "data.image_size=big: expected a whole number"),
+        (["aug=saturate", "aug.factor=0"], "aug.train[0].factor=0: expected a number above 0"),
+        (["aug=saturate", "aug.factor=-1"], "aug.train[0].factor=-1: expected a number above 0"),
+        (["aug=saturate", "aug.factor=eight"], "aug.train[0].factor='eight': expected a number above 0"),
+        (["data.evidence=colour"], "data.evidence=colour: expected"),
+        (["data=cifake"], "python scripts/fetch_cifake.py"),
+        (["data=folder"], "data.root is missing"),
+        (["data=folder", "data.root=/nowhere"], "data.root=/nowhere: no such folder"),
+        (["runs_root=/proc/runs"], "/proc/runs"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(train, tmp_path, words, expected):
+    status, _, err = train(*words)
+    assert status == 2, err
+    assert expected in err and len(err.splitlines()) == 1
+    assert not list((tmp_path / "runs").rglob("last.pt"))
+
+
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None or os.geteuid() != 0, reason="needs root and setpriv to become nobody"
+)
+def test_a_run_folder_that_cannot_be_written_is_one_line():
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        nobody = ["setpriv", "--reuid=65534", sys.executable]
+        if subprocess.run([*nobody, "-c", "import hydra"], cwd=ROOT, capture_output=True).returncode:
+            pytest.skip("the user nobody cannot run this Python")
+        command = [*nobody, "-m", "experiments.run", f"runs_root={home}/runs"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MPLCONFIGDIR": "/tmp"}
+        )
+    assert done.returncode == 2 and "Permission denied" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_help_teaches_by_example_and_does_not_wait_for_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.run", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (
+        "python -m experiments.run -m aug=none,invert,saturate_x8" in done.stdout and "saturate_hsv_x500" in done.stdout
+    )
+    assert "hydra" in done.stderr and not [line for line in done.stderr.splitlines() if line.endswith("| torch")]
