@@ -55,7 +55,7 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
     pairs = duplicates.count_pairs(rows)
     if any(pairs.values()):
         notes.append(
-            f"exact duplicates: {pairs['REAL']} pairs within REAL, {pairs['FAKE']} within FAKE, {pairs['across']} across"
+            f"exact duplicates: {pairs['REAL']} pairs in REAL, {pairs['FAKE']} in FAKE, {pairs['across']} across"
         )
     parts = partition.assign(
         rows,

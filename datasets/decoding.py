@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -71,7 +71,7 @@ def decode_all(
     workers: int | None = None,
     seconds: float = 20.0,
     description: str = "decoding",
-) -> Iterator[Decoded | Bad]:
+) -> Generator[Decoded | Bad]:
     """What became of each location, in their order.
 
     workers: child processes, by default one a CPU. seconds: by the clock on the wall, what one image may take.

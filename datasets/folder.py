@@ -50,9 +50,9 @@ class FileLocation:
     stamp: str
 
     @classmethod
-    def of(cls, path: str | os.PathLike, status: os.stat_result | None = None) -> "FileLocation":
-        status = status or os.stat(path)
-        return cls(os.fspath(path), f"{status.st_size}:{status.st_mtime_ns}")
+    def of(cls, path: Path, status: os.stat_result | None = None) -> "FileLocation":
+        status = status or path.stat()
+        return cls(str(path), f"{status.st_size}:{status.st_mtime_ns}")
 
     def read(self) -> bytes:
         """The file's bytes; OSError where it cannot be read."""

@@ -64,13 +64,11 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
     Text is UTF-8 with plain newlines. An exception inside the block removes what was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    handle = tempfile.NamedTemporaryFile(
-        mode, dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False, **text
-    )
-    part = Path(handle.name)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = Path(name)
     try:
-        with handle:
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with open(descriptor, mode, **text) as handle:  # type: ignore[call-overload]
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -82,16 +83,16 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     with (part / "images.npy").open("wb") as images:
         # numpy pads the header so that the first axis may be corrected in place once the bad files are known
         _write_header(images, (len(listing), *shape))
-        results = decode_all([location for _, location in listing], settings, description="packing")
-        for (row, _), result in zip(listing, results, strict=True):
-            if isinstance(result, Bad):
-                quarantine.append((row.path, result.reason))
-                continue
-            pixels = result.pixels.tobytes()
-            images.write(pixels)
-            pixels_sha256.update(pixels)
-            facts = {key: getattr(result, key) for key in ("sha256", "width", "height", "format", "bytes")}
-            rows.append(replace(row, **facts))
+        with closing(decode_all([place for _, place in listing], settings, description="packing")) as results:
+            for (row, _), result in zip(listing, results, strict=True):
+                if isinstance(result, Bad):
+                    quarantine.append((row.path, result.reason))
+                    continue
+                pixels = result.pixels.tobytes()
+                images.write(pixels)
+                pixels_sha256.update(pixels)
+                facts = {key: getattr(result, key) for key in ("sha256", "width", "height", "format", "bytes")}
+                rows.append(replace(row, **facts))
         images.seek(0)
         _write_header(images, (len(rows), *shape))
         images.flush()
@@ -130,7 +131,7 @@ def _is_whole(target: Path) -> bool:
     images = np.load(target / "images.npy", mmap_mode="r", allow_pickle=False)
     digest = hashlib.sha256()
     for start in range(0, len(images), 4096):
-        digest.update(np.ascontiguousarray(images[start : start + 4096]))
+        digest.update(images[start : start + 4096].tobytes())
     return digest.hexdigest() == facts["pixels_sha256"]
 
 

@@ -14,7 +14,7 @@ AHEAD = 4  # batches that the streaming thread prepares before they are asked fo
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 RGB (B, 3, H, W) in [0, 1], channels last; labels: float32 (B,); rows: int64 (B,), on the device."""
+    """images: float32 RGB (B, 3, H, W) in [0, 1], channels last; labels: float32 (B,); rows: int64 (B,)."""
 
     images: Tensor
     labels: Tensor
@@ -25,7 +25,7 @@ class Pictures:
     """All pictures of a data set, uint8 (N, H, W, 3), with their labels, ready to be gathered by row.
 
     resident: True where the pictures lie on the device. On the CPU the memory map is the device's memory; on CUDA they
-    are copied once if they take at most half of the free memory, else each batch is gathered and sent ahead of its step.
+    are copied once if they take at most half of the free memory, else each batch is sent ahead of its step.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device, *, resident: bool | None = None):
@@ -91,6 +91,7 @@ def _put(ready: queue.Queue, item: object, stopped: threading.Event) -> None:
     """Put, unless the consumer has gone."""
     while not stopped.is_set():
         try:
-            return ready.put(item, timeout=0.1)
+            ready.put(item, timeout=0.1)
+            return
         except queue.Full:
             continue

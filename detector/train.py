@@ -92,7 +92,7 @@ class Training:
     @classmethod
     def begin(cls, model: nn.Module, settings: TrainSettings, *, num_images: int, device: torch.device) -> "Training":
         """The network on the device, with its optimiser and schedule, before the first step."""
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device).to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         scheduler = None
         if settings.schedule == "one_cycle":

@@ -57,7 +57,7 @@ def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """metrics.jsonl: one JSON object a line; a number that is not one becomes null. Nothing in it depends on the clock."""
+    """metrics.jsonl: one JSON object a line; not a number becomes null. Nothing in it depends on the clock."""
     with whole_file(folder / "metrics.jsonl") as file:
         for line in history:
             plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}

@@ -103,7 +103,7 @@ def _composition_error(error: Exception) -> str:
         from hydra.core.global_hydra import GlobalHydra
 
         key = text.split("'")[1]
-        group, _, name = key.rpartition(".")
+        group = key.rpartition(".")[0]
         GlobalHydra.instance().clear()
         with initialize_config_module("experiments.conf", version_base="1.3"):
             chosen = [

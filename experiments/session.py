@@ -1,10 +1,8 @@
 """One process at one run: from where it stands to done, leaving a folder from which another could go on."""
 
 import os
-import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,9 @@
 """What the network sees: pictures under every colour arm of conf/aug, as one labelled sheet."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,9 +24,9 @@ CONF = Path(__file__).parent / "conf" / "aug"
 
 
 def arms() -> list[str]:
-    """Names of the arms in conf/aug: none first, then by name."""
-    names = sorted((path.stem for path in CONF.glob("*.yaml")), key=lambda name: (name != "none", name))
-    return [name for name in names if name != "saturate"]  # the one with free strength; x2, x8 and x500 stand for it
+    """Names of the arms in conf/aug, none first, x8 before x500."""
+    names = [path.stem for path in CONF.glob("*.yaml") if path.stem != "saturate"]  # the one with free strength
+    return sorted(names, key=lambda name: (name != "none", [word.zfill(4) for word in re.split(r"(\d+)", name)]))
 
 
 def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
@@ -32,7 +34,8 @@ def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
     if not (CONF / f"{arm}.yaml").exists():
         raise ConfigError(f"aug={arm}: no such arm; there are {', '.join(arms())}")
     with initialize_config_module("experiments.conf", version_base="1.3"):
-        operations = OmegaConf.to_container(compose("config", overrides=[f"aug={arm}"]).aug, resolve=True)["train"]  # type: ignore[call-overload, index]
+        composed = OmegaConf.to_container(compose("config", overrides=[f"aug={arm}"]).aug, resolve=True)
+    operations = cast(dict, composed)["train"]
     with user_settings():
         view = build_view(operations, where="aug.train")
     images = torch.from_numpy(images_u8).permute(0, 3, 1, 2).float() / 255

@@ -50,7 +50,8 @@ def show(arguments: argparse.Namespace) -> None:
     with whole_file(arguments.out, "wb") as file:
         picture.save(file, format="PNG")
     print(
-        f"{arguments.out}: {len(images)} pictures under {len(names)} arms\nnext: python -m experiments.run aug={names[-1]}"
+        f"{arguments.out}: {len(images)} pictures under {len(names)} arms\n"
+        f"next: python -m experiments.run aug={names[-1]}"
     )
 
 

@@ -25,7 +25,7 @@ def small_data(tmp_path_factory):
 
 @pytest.fixture
 def verb(monkeypatch, capsys):
-    """run(module, *words) -> (exit status, stdout, stderr) of `python -m experiments.<module> words`, in this process."""
+    """verb(*words) -> (exit status, stdout, stderr) of `python -m experiments.run words`, in this process."""
     import signal
 
     from experiments import run, shell

@@ -155,9 +155,11 @@ def test_a_disk_that_fills_while_packing_is_an_oserror_and_leaves_nothing_behind
     code = (
         "import sys, pathlib; from datasets import build, folder\n"
         "try:\n"
-        "    build.prepare(folder.FolderSettings(root=sys.argv[1], image_size=64), data_root=pathlib.Path(sys.argv[2]))\n"
+        "    settings = folder.FolderSettings(root=sys.argv[1], image_size=64)\n"
+        "    build.prepare(settings, data_root=pathlib.Path(sys.argv[2]))\n"
         "except OSError as error:\n"
-        "    left = [p.name for p in pathlib.Path(sys.argv[2]).rglob('*') if p.is_file() and not p.name.endswith('.lock')]\n"
+        "    files = [p for p in pathlib.Path(sys.argv[2]).rglob('*') if p.is_file()]\n"
+        "    left = [p.name for p in files if not p.name.endswith('.lock')]\n"
         "    print(error.errno, left); sys.exit()\n"
         "sys.exit('it fitted')\n"
     )

@@ -31,7 +31,7 @@ def test_a_flipped_bit_anywhere_in_the_weights_is_noticed(tmp_path):
         place = max(archive.infolist(), key=lambda entry: entry.file_size).header_offset
     for offset in range(place + 200, place + 20_000, 997):
         path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 4]) + whole[offset + 1 :])
-        with pytest.raises(CheckpointError, match="damaged|cannot be read|not a checkpoint"):
+        with pytest.raises(CheckpointError, match=r"damaged|cannot be read|not a checkpoint"):
             checkpoint.load(path)
 
 

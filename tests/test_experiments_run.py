@@ -188,7 +188,7 @@ def test_ctrl_c_is_130_in_one_line_and_the_run_can_be_resumed(small_data, tmp_pa
         if line.startswith("epoch 2/"):
             process.send_signal(signal.SIGINT)
             break
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.splitlines() == ["experiments.run: interrupted; the same command goes on from here"]
     [last] = tmp_path.rglob("last.pt")
