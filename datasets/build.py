@@ -26,7 +26,8 @@ class Dataset:
     """A data set ready for training.
 
     images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,), REAL = 0, FAKE = 1; rows: N in the same
-    order with their final split; digest: of the manifest; notes: lines for the user about what was found.
+    order with their final split; digest: of the manifest; quarantined: how many files could not be used, listed in
+    quarantine.csv beside the manifest; notes: lines for the user about what was found.
     """
 
     rows: list[Row]
@@ -34,6 +35,7 @@ class Dataset:
     labels: np.ndarray
     digest: str
     manifest: Path
+    quarantined: int
     notes: list[str] = field(default_factory=list)
 
     def indices(self, split: str) -> np.ndarray:
@@ -47,42 +49,42 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
     Raises DataError where the data are not what they should be, OSError where the disk is full or forbidden.
     """
     home = data_root / settings.name
-    images = ImageSettings(size=image_size(settings), fit=getattr(settings, "fit", "stretch"))
     listing = SOURCES[settings.source].rows(settings, home)
-    packed = store.open_or_pack(listing, images, home)
+    packed = store.open_or_pack(listing, image_settings(settings), home)
     notes = _quarantine_notes(packed, settings)
-    rows = duplicates.group_exact(packed.rows)
-    pairs = duplicates.count_pairs(rows)
+    pairs = duplicates.count_pairs(packed.rows)
     if any(pairs.values()):
         notes.append(
             f"exact duplicates: {pairs['REAL']} pairs in REAL, {pairs['FAKE']} in FAKE, {pairs['across']} across"
         )
+    drop = getattr(settings, "leaks", "drop") == "drop"
     parts = partition.assign(
-        rows,
+        packed.rows,
         seed=settings.data_seed,
-        val_share=getattr(settings, "val_share", 0.0),
+        val_share=getattr(settings, "val_share", 0.0),  # the drawn pictures bring every split
         test_share=getattr(settings, "test_share", 0.0),
-        drop_leaks=getattr(settings, "leaks", "drop") == "drop",
+        drop_leaks=drop,
     )
     if parts.leaks:
-        fate = "left out" if parts.dropped else "kept, as data.leaks=keep asks"
-        notes.append(f"leaks: {parts.leaks} training images also stand in validation or test: {fate}")
+        fate = "left out" if drop else "kept, as data.leaks=keep asks"
+        notes.append(f"leaks: {parts.leaks} images for training also stand in validation or test: {fate}")
     digest = manifest.digest(parts.rows)
-    path = packed.folder / f"manifest-{digest[:12]}.csv"
+    path = home / f"split-{digest[:16]}" / "manifest.csv"
     if not path.exists():
+        store.write_quarantine(path.with_name("quarantine.csv"), packed.quarantine)
         manifest.write(path, parts.rows)
     counts = Counter(row.split for row in parts.rows)
     notes.append("images: " + ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val", "test")))
-    return Dataset(parts.rows, packed.images, packed.labels, digest, path, notes)
+    return Dataset(parts.rows, packed.images, packed.labels, digest, path, len(packed.quarantine), notes)
 
 
-def image_size(settings: Any) -> tuple[int, int]:
-    """(height, width) from data.image_size, a whole number or [height, width]; ValueError where it is neither."""
+def image_settings(settings: Any) -> ImageSettings:
+    """Size and fit of a source's pictures; data.image_size is a whole number or [height, width], else ValueError."""
     size = settings.image_size
     pair = [size, size] if isinstance(size, int) else size
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise ValueError(f"data.image_size={size!r}: expected a whole number or [height, width]")
-    return pair[0], pair[1]
+    return ImageSettings(size=(pair[0], pair[1]), fit=getattr(settings, "fit", "stretch"))
 
 
 def _quarantine_notes(packed: store.Packed, settings: Any) -> list[str]:

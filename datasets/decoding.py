@@ -81,7 +81,7 @@ def decode_all(
     from tqdm import tqdm  # costs a child half of its start, and no child needs it
 
     if workers is None:
-        workers = max(1, min(_cpus(), len(locations) // IMAGES_PER_CHILD))
+        workers = max(1, min(usable_cpus(), len(locations) // IMAGES_PER_CHILD))
     height, width = settings.size
     # At least eight chunks for each child, that all end at about the same time.
     step = min(IMAGES_PER_CHUNK, BYTES_PER_CHUNK // (height * width * 3), len(locations) // (8 * workers))
@@ -116,7 +116,8 @@ def decode_all(
             child.reap()
 
 
-def _cpus() -> int:
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

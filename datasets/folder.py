@@ -8,6 +8,7 @@ from typing import Any
 from datasets.manifest import LABELS, DataError, Row
 
 SPLIT_FOLDERS = ("train", "val", "test")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 LITTER = {".ds_store", "thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
 
 
@@ -44,15 +45,16 @@ class FolderSettings:
 
 @dataclass(frozen=True, slots=True)
 class FileLocation:
-    """A file on disk; stamp changes when its size or its time of change does."""
+    """A file on disk; stamp changes when its place, its size or a time of change does."""
 
     path: str
     stamp: str
 
     @classmethod
-    def of(cls, path: Path, status: os.stat_result | None = None) -> "FileLocation":
-        status = status or path.stat()
-        return cls(str(path), f"{status.st_size}:{status.st_mtime_ns}")
+    def of(cls, path: Path, status: os.stat_result | None) -> "FileLocation":
+        """`status` as os.stat gave it; None for what cannot be read, such as a link that leads nowhere."""
+        times = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}" if status else "gone"
+        return cls(str(path), f"{path.absolute()}:{times}")
 
     def read(self) -> bytes:
         """The file's bytes; OSError where it cannot be read."""
@@ -83,8 +85,19 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """Visible folders inside `folder`, by lower-case name."""
-    return {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != "."}
+    """Visible folders inside `folder` by lower-case name; DataError where two share one or pictures lie beside them."""
+    inside: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            if entry.suffix.lower() in PICTURES:
+                raise DataError(f"{entry}: a picture beside the class folders; expected every picture inside of one")
+            continue
+        if entry.name.lower() in inside:
+            raise DataError(f"{folder}: holds both {inside[entry.name.lower()].name} and {entry.name}; expected one")
+        inside[entry.name.lower()] = entry
+    return inside
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
@@ -109,9 +122,10 @@ def _split_folders(root: Path) -> list[tuple[str, Path]]:
     return [(split, inside[split]) for split in SPLIT_FOLDERS if split in inside]
 
 
-def files_below(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """Every file below, links followed, each folder once even where links make a circle."""
-    files, seen, waiting = [], set(), [folder]
+def files_below(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
+    """Every file below, links followed, each folder once even where links make a circle; None: cannot be read."""
+    files: list[tuple[Path, os.stat_result | None]] = []
+    seen, waiting = set(), [folder]
     while waiting:
         place = waiting.pop()
         status = place.stat()
@@ -125,6 +139,6 @@ def files_below(folder: Path) -> list[tuple[Path, os.stat_result]]:
                 elif entry.name.lower() not in LITTER and not entry.name.startswith("._"):
                     try:
                         files.append((Path(entry.path), entry.stat()))
-                    except OSError as error:  # a link that leads nowhere
-                        raise DataError(f"{entry.path}: cannot be read ({error.strerror})") from error
+                    except OSError:
+                        files.append((Path(entry.path), None))
     return files

@@ -49,7 +49,7 @@ class ImageSettings:
         for key, top in tops.items():
             value = getattr(self, key)
             if type(value) is not int or not 1 <= value <= top:
-                raise ValueError(f"data.{key} is {value!r}; expected a whole number from 1 to {top}")
+                raise ValueError(f"{key} is {value!r}; expected a whole number from 1 to {top}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
     if not data:
         raise BadImage("the file is empty")
     if len(data) > settings.max_bytes:
-        raise BadImage(f"{len(data)} bytes; accepted are at most {settings.max_bytes} (data.max_bytes)")
+        raise BadImage(f"{len(data)} bytes; accepted are at most {settings.max_bytes}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -80,9 +80,7 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
     except UnidentifiedImageError as error:
         raise BadImage(f"not a readable image of the kinds {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
-        raise BadImage(
-            f"more than {LARGEST_MAX_PIXELS} pixels; accepted are at most {settings.max_pixels} (data.max_pixels)"
-        ) from error
+        raise BadImage(f"more than {LARGEST_MAX_PIXELS} pixels; accepted are at most {settings.max_pixels}") from error
     except MemoryError as error:
         raise BadImage("decoding needs more memory than there is") from error
     except Exception as error:  # on damaged files Pillow raises eleven kinds, IndexError and AttributeError among them
@@ -99,9 +97,9 @@ def _decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if min(width, height) < settings.min_side:
-            raise BadImage(f"{width}x{height} pixels; accepted are sides from {settings.min_side} (data.min_side)")
+            raise BadImage(f"{width}x{height} pixels; accepted are sides from {settings.min_side}")
         if width * height > settings.max_pixels:
-            raise BadImage(f"{width}x{height} pixels; accepted are at most {settings.max_pixels} (data.max_pixels)")
+            raise BadImage(f"{width}x{height} pixels; accepted are at most {settings.max_pixels}")
         layout = str(image.tile[0].args) if image.tile else ""
         image.load()
         upright = _upright(_rgb(image, layout), _orientation(image))

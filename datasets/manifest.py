@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import operator
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,7 @@ class Row:
 
 
 COLUMNS = [field.name for field in dataclasses.fields(Row)]
+ALL = operator.attrgetter(*COLUMNS)
 WHOLE_NUMBERS = ("width", "height", "bytes")
 NAME_OF_LABEL = {label: name for name, label in LABELS.items()}
 
@@ -84,8 +86,7 @@ def text_of(rows: Iterable[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([NAME_OF_LABEL[row.label] if c == "label" else getattr(row, c) for c in COLUMNS])
+    writer.writerows((row[0], NAME_OF_LABEL[row[1]], *row[2:]) for row in map(ALL, rows))
     return out.getvalue()
 
 
@@ -122,16 +123,15 @@ def read(path: Path) -> list[Row]:
 def _row(values: list[str], where: str) -> Row:
     if len(values) != len(COLUMNS):
         raise DataError(f"{where}: {len(values)} columns; expected {len(COLUMNS)}")
-    row: dict = dict(zip(COLUMNS, values, strict=True))
-    if row["label"] not in LABELS:
-        raise DataError(f"{where}: label is {row['label']!r}; expected REAL or FAKE")
-    if row["split"] not in SPLITS:
-        raise DataError(f"{where}: split is {row['split']!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
-    if not row["path"]:
+    path, label, split, source, category, sha256, width, height, kind, size, group = values
+    if label not in LABELS:
+        raise DataError(f"{where}: label is {label!r}; expected REAL or FAKE")
+    if split not in SPLITS:
+        raise DataError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
+    if not path:
         raise DataError(f"{where}: path is empty")
-    for column in WHOLE_NUMBERS:
-        if not row[column].isdecimal():
-            raise DataError(f"{where}: {column} is {row[column]!r}; expected a whole number")
-        row[column] = int(row[column])
-    row["label"] = LABELS[row["label"]]
-    return Row(**row)
+    for column, value in zip(WHOLE_NUMBERS, (width, height, size), strict=True):
+        if not value.isdecimal():
+            raise DataError(f"{where}: {column} is {value!r}; expected a whole number")
+    numbers = int(width), int(height), kind, int(size)
+    return Row(path, LABELS[label], split, source, category, sha256, *numbers, group)

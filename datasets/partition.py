@@ -10,12 +10,11 @@ from datasets.manifest import DataError, Row
 
 @dataclass(frozen=True)
 class Partition:
-    """rows: with their final split, in the order given. leaks: training or validation images whose group also stands
-    in a later split; dropped: how many of them became `unused`."""
+    """rows: with their final split, in the order given; leaks: how many training or validation images belong to a
+    group that also stands in a later split."""
 
     rows: list[Row]
     leaks: int
-    dropped: int
 
 
 def assign(rows: Sequence[Row], *, seed: int, val_share: float, test_share: float, drop_leaks: bool) -> Partition:
@@ -24,8 +23,9 @@ def assign(rows: Sequence[Row], *, seed: int, val_share: float, test_share: floa
     Splits that the source brings stay. A missing test split is cut from all rows, a missing validation split from the
     training rows, `share` of every stratum (source, class, category), whole groups at a time, in the order of a hash of
     (seed, group): the same whatever the names and the order of the files. Then a training image whose group stands in
-    validation or test, or a validation image whose group stands in test, is a leak.
+    validation or test, or a validation image whose group stands in test, is a leak; `drop_leaks` makes it `unused`.
     """
+    assert all(row.group for row in rows), "rows are grouped before they are split"
     splits = [row.split or "train" for row in rows]
     if "test" not in splits:
         _cut(rows, splits, "test", test_share, seed)
@@ -41,11 +41,10 @@ def assign(rows: Sequence[Row], *, seed: int, val_share: float, test_share: floa
     if drop_leaks:
         splits = ["unused" if leak else split for split, leak in zip(splits, leaking, strict=True)]
     _check(rows, splits)
-    leaks = sum(leaking)
     assigned = [
         row if row.split == split else replace(row, split=split) for row, split in zip(rows, splits, strict=True)
     ]
-    return Partition(assigned, leaks, leaks if drop_leaks else 0)
+    return Partition(assigned, sum(leaking))
 
 
 def _cut(rows: Sequence[Row], splits: list[str], into: str, share: float, seed: int, keep_with: str = "") -> None:

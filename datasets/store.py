@@ -6,35 +6,29 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import PIL
 
 from datasets import manifest
-from datasets.decoding import Bad, decode_all
+from datasets.decoding import Bad, Location, decode_all
+from datasets.duplicates import group_exact
 from datasets.images import ImageSettings
 from datasets.manifest import Row, whole_file
 
 LAYOUT = 1  # raise it when the meaning of a store's files changes: older ones are then packed again
 
 
-class Location(Protocol):
-    """Where an image's bytes come from; see the sources."""
-
-    @property
-    def stamp(self) -> str: ...
-    def read(self) -> bytes: ...
-
-
 @dataclass(frozen=True)
 class Packed:
-    """images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,); rows: N, in the same order, split as the
-    source brought it; quarantine: (path, reason) of what could not be decoded; folder: where all this lies."""
+    """images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,); rows: N, in the same order, with their
+    group, split as the source brought it; quarantine: (path, reason) of what could not be decoded; folder: of it all.
+    """
 
     rows: list[Row]
     images: np.ndarray
@@ -52,7 +46,11 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
     target = folder / f"packed-{_digest(listing, settings)}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stderr.write(f"{target}: another process is packing it; waiting\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_whole(target):
             part = folder / f".{target.name}.part"
             shutil.rmtree(part, ignore_errors=True)
@@ -60,8 +58,10 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
                 _pack(listing, settings, part)
                 shutil.rmtree(target, ignore_errors=True)
                 part.rename(target)
-            except BaseException:
+            except BaseException as error:
                 shutil.rmtree(part, ignore_errors=True)
+                if isinstance(error, OSError) and error.filename is None:
+                    error.filename = str(folder)  # a write to a full disk does not say where
                 raise
     return _open(target)
 
@@ -97,10 +97,8 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
         _write_header(images, (len(rows), *shape))
         images.flush()
         os.fsync(images.fileno())
-    np.save(part / "labels.npy", np.array([row.label for row in rows], dtype=np.uint8))
-    manifest.write(part / "files.csv", rows)
-    with whole_file(part / "quarantine.csv") as handle:
-        csv.writer(handle, lineterminator="\n").writerows([("path", "reason"), *quarantine])
+    manifest.write(part / "files.csv", group_exact(rows))
+    write_quarantine(part / "quarantine.csv", quarantine)
     status = (part / "images.npy").stat()
     facts = {
         "settings": asdict(settings),
@@ -113,6 +111,12 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
         json.dump(facts, handle, indent=1)
 
 
+def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:
+    """What could not be decoded, as CSV: path, reason."""
+    with whole_file(path) as handle:
+        csv.writer(handle, lineterminator="\n").writerows([("path", "reason"), *quarantine])
+
+
 def _write_header(file, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
@@ -122,9 +126,9 @@ def _is_whole(target: Path) -> bool:
     try:
         facts = json.loads((target / "store.json").read_text())
         status = (target / "images.npy").stat()
-    except FileNotFoundError:
-        return False
-    if status.st_size != facts["bytes"]:
+        if status.st_size != facts["bytes"]:
+            return False
+    except (FileNotFoundError, ValueError, KeyError):
         return False
     if status.st_mtime_ns == facts["mtime_ns"]:
         return True
@@ -138,11 +142,12 @@ def _is_whole(target: Path) -> bool:
 def _open(target: Path) -> Packed:
     with (target / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
         quarantine = [(path, reason) for path, reason in csv.reader(handle)][1:]
+    rows = manifest.read(target / "files.csv")
     return Packed(
-        rows=manifest.read(target / "files.csv"),
+        rows=rows,
         # copy-on-write only so that torch can wrap it without a warning; nobody writes to it
         images=np.load(target / "images.npy", mmap_mode="c", allow_pickle=False),
-        labels=np.load(target / "labels.npy", allow_pickle=False),
+        labels=np.array([row.label for row in rows], dtype=np.uint8),
         quarantine=quarantine,
         folder=target,
     )

@@ -50,7 +50,9 @@ def load(path: Path) -> dict[str, Any]:
     except (CheckpointError, FileNotFoundError):
         raise
     except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint that can be read ({type(error).__name__}); delete it to start the run afresh"
+        ) from error
 
 
 def _canonical(value: Any) -> Any:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from detector.batches import Pictures
 from detector.color import View
 
-BATCH = 500
+PIXELS = 500 * 32 * 32  # of a batch: what one step of evaluation holds at once
 
 
 @torch.inference_mode()
@@ -19,7 +19,8 @@ def predict(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, k
     training = model.training
     model.eval()
     logits = []
-    for batch in pictures.batches(rows, BATCH):
+    height, width = pictures.size
+    for batch in pictures.batches(rows, max(1, PIXELS // (height * width))):
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits.append(model(view(batch.images, key, batch.rows)).squeeze(1).float())
     model.train(training)

@@ -153,7 +153,9 @@ def fit(training: Training, pictures: Pictures, rows: Tensor, view: View, *, see
             logits_seen.append(logits.detach())
             losses.append(loss.detach())
             if len(losses) == settings.log_every or images == len(order):
+                paused = time.perf_counter()
                 yield _steps(training, losses, rates, images)
+                started += time.perf_counter() - paused  # what the consumer does with it is not training
                 losses, rates = [], []
         training.epoch = epoch
         scores = probabilities(torch.cat(logits_seen))

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from datasets.build import SOURCES, image_size
+from datasets.build import SOURCES, image_settings
 from detector.color import build_view
 from detector.models import ModelSettings, build_model
 from detector.train import TrainSettings
@@ -61,12 +61,16 @@ class Config:
         return self.runs_root / self.data.name / self.model.name / self.aug.name / f"{self.digest}-seed{self.seed}"
 
     def condition(self) -> dict[str, Any]:
-        """Every setting that makes the result, as plain values."""
+        """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, 32 and
+        [32, 32], one folder by two ways."""
         settings = {part: dataclasses.asdict(getattr(self, part)) for part in ("data", "model", "aug", "train")}
         for key in ("name", "space", "factor"):  # what the operations already say
             del settings["aug"][key]
         del settings["train"]["name"]
-        return settings
+        settings["data"]["image_size"] = list(image_settings(self.data).size)
+        if "root" in settings["data"]:
+            settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())
+        return _plain(settings)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain values, for config.yaml."""
@@ -74,9 +78,14 @@ class Config:
         return settings | {"runs_root": str(self.runs_root), "data_root": str(self.data_root)}
 
 
+ROOT_KEYS = tuple(field.name for field in dataclasses.fields(Config))
+
+
 def from_hydra(composed: DictConfig) -> Config:
     """Check and type a composed configuration; raises ConfigError before anything is read, drawn or trained."""
     with user_settings():
+        if unknown := [key for key in map(str, composed) if key not in ROOT_KEYS]:
+            raise ConfigError(f"{unknown[0]}: no such setting; the root takes {', '.join(ROOT_KEYS)}")
         source = composed.data.get("source")
         if source not in SOURCES:
             raise ConfigError(f"data.source={source!r}: expected one of {', '.join(sorted(SOURCES))}")
@@ -91,12 +100,12 @@ def from_hydra(composed: DictConfig) -> Config:
             runs_root=Path(str(composed.runs_root)).expanduser(),
             data_root=Path(str(composed.data_root)).expanduser(),
         )
-        for name in (config.data.name, config.aug.name):
+        for key, name in (("data.name", config.data.name), ("aug.name", config.aug.name)):
             if not name or name != Path(name).name or name.startswith("."):
-                raise ConfigError(f"name {name!r}: expected a plain name, it becomes a folder")
+                raise ConfigError(f"{key}={name!r}: expected a plain name, it becomes a folder")
         build_view(config.aug.train, where="aug.train")
         build_view(config.aug.eval, where="aug.eval")
-        build_model(config.model, image_size=image_size(config.data))
+        build_model(config.model, image_size=image_settings(config.data).size)
     return config
 
 
@@ -128,3 +137,11 @@ def _whole(key: str, value: Any, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{key}={value}: expected a whole number of at least {least}")
     return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

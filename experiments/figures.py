@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from detector import metrics
+
 COLORS = {"real": "#0072B2", "fake": "#D55E00"}
 NAMES = ("real", "fake")
 INK = "#222222"
@@ -32,31 +34,27 @@ STYLE: dict = {
 
 def roc(labels: np.ndarray, scores: np.ndarray) -> Figure:
     """The ROC curve with its area; positive = fake. Without both classes there is no curve, and the figure says so."""
-    labels, scores = np.asarray(labels, bool), np.asarray(scores)
+    curve = metrics.roc(scores, labels)
     figure, axes = _figure(
         "ROC",
         xlabel="real pictures called fake\n(false positive rate)",
         ylabel="fake pictures found\n(true positive rate)",
     )
     axes.plot([0, 1], [0, 1], color="#888888", linestyle="--", linewidth=1.5)
-    if labels.all() or not labels.any():
-        axes.text(0.5, 0.5, "one class only", ha="center", bbox={"facecolor": "white", "edgecolor": "none"})
-    else:
-        order = np.argsort(-scores, kind="stable")
-        # Pictures of equal score change sides together: one point for each distinct score.
-        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-        found = np.append(0, np.cumsum(labels[order])[ends]) / labels.sum()
-        wrong = np.append(0, np.cumsum(~labels[order])[ends]) / (~labels).sum()
+    if curve.has_both_classes:
+        wrong, found = (counts / counts[-1] for counts in (curve.false_positives, curve.true_positives))
         axes.plot(wrong, found, color=COLORS["fake"], linewidth=2.5)
-        axes.title.set_text(f"ROC, area {np.trapezoid(found, wrong):.4f}")
+        axes.title.set_text(f"ROC, area {metrics.auc(scores, labels):.4f}")
+    else:
+        axes.text(0.5, 0.5, "one class only", ha="center", bbox={"facecolor": "white", "edgecolor": "none"})
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure
 
 
 def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Figure:
     """Counts and shares of each class; a picture is called fake where its score is at least `threshold`."""
-    labels, called = np.asarray(labels, bool), np.asarray(scores) >= threshold
-    counts = np.array([[np.sum((labels == truth) & (called == call)) for call in (0, 1)] for truth in (0, 1)])
+    cells = metrics.confusion(scores, labels, threshold=threshold)
+    counts = np.array([[cells.true_negatives, cells.false_positives], [cells.false_negatives, cells.true_positives]])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = _figure(f"fake from {threshold:.3g} on", xlabel="predicted", ylabel="actual")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

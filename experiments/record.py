@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from datasets.manifest import Row, whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "kornia", "hydra-core", "tensorboard", "numpy", "pillow")
+CODE = ("datasets", "detector", "experiments", "scripts", "setup.cfg")
 RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
 
 
@@ -29,6 +31,12 @@ class Busy(RuntimeError):
     """Another process holds the run folder."""
 
     exit_status = 3
+
+
+class Altered(ValueError):
+    """A finished run whose files were changed afterwards."""
+
+    exit_status = 2
 
 
 @contextmanager
@@ -50,10 +58,18 @@ def write_config(folder: Path, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
-    """provenance.json: where a result comes from. No environment variable is written."""
+def write_provenance(folder: Path, facts: Mapping[str, Any], session: Mapping[str, Any], *, number: int) -> None:
+    """provenance.json: where a result comes from; `session`, one process's part in it, becomes entry `number` of the
+    sessions that worked at the run. No environment variable is written."""
     versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
-    _write_json(folder / "provenance.json", {**facts, "code": code_version(), "versions": versions})
+    entry = {**session, "command": sys.argv[1:], "code": code_version(), "versions": versions}
+    _write_json(folder / "provenance.json", {**facts, "sessions": [*sessions(folder)[:number], entry]})
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    """What earlier processes left in provenance.json."""
+    path = folder / "provenance.json"
+    return json.loads(path.read_text())["sessions"] if path.exists() else []
 
 
 def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -82,15 +98,24 @@ def mark_done(folder: Path) -> None:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the run is finished."""
-    return (folder / "done").exists()
+    """Whether the run is finished; raises Altered where its result is no longer what it was then."""
+    try:
+        digests = json.loads((folder / "done").read_text())
+    except FileNotFoundError:
+        return False
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise Altered(f"{path}: changed since the run was done; delete {folder} to run it again")
+    return True
 
 
+@cache
 def code_version() -> dict[str, Any]:
-    """git's commit of this code and whether files differ from it; None where there is no git."""
+    """git's commit of this code and whether files differ from it, as they were when first asked; None without git."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 
@@ -106,8 +131,3 @@ def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
     with whole_file(path) as file:
         json.dump(facts, file, indent=1)
         file.write("\n")
-
-
-def command_line() -> list[str]:
-    """The words the process was started with, for provenance."""
-    return sys.argv[1:]

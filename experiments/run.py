@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments import shell
+from experiments import record, runs, shell
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for it
     from experiments.config import Config
@@ -26,36 +27,39 @@ _raised: list[BaseException] = []  # by a single run
 def train_one(config: "Config") -> Path:
     """Train, test and record one run, or what is missing of it; returns its folder.
 
-    Raises ConfigError, DataError, Busy, NotFinite, CheckpointError or OSError, each with an exit status.
+    Raises ConfigError, DataError, Busy, Altered, NotFinite, CheckpointError or OSError, each with an exit status.
     """
-    from experiments import record
-    from experiments.session import Session
+    from experiments.session import Session, check_data
 
     folder = config.folder
+    record.code_version()  # of the code as it is now, when this process starts to work with it
     if record.is_done(folder):
+        check_data(config, runs.read(folder).provenance["data_digest"])
         print(f"done before, skipped: {folder}", flush=True)
         return folder
+    session = Session(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with record.lock(folder):
-            Session(config).complete()
+            if not record.is_done(folder):  # another process may have held it until now
+                session.complete()
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(folder)  # a write to a full disk does not say where
         _leave_traceback(folder, error)
         raise
     return folder
 
 
 def _leave_traceback(folder: Path, error: Exception) -> None:
-    if folder.is_dir() and getattr(error, "exit_status", None) != 3:
-        try:
+    if folder.is_dir() and not isinstance(error, record.Busy):
+        with suppress(OSError):  # the folder's own trouble is what is being reported
             (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
-        except OSError:
-            return  # the folder's own trouble is what is being reported
 
 
 def _job(composed: DictConfig) -> None:
     """One job as Hydra calls it. Errors are kept: Hydra would print lines of its own about them, and end the sweep."""
-    from experiments.config import ConfigError, from_hydra
+    from experiments.config import from_hydra
 
     settings = HydraConfig.get()
     if settings.mode != RunMode.MULTIRUN:
@@ -75,7 +79,7 @@ def _job(composed: DictConfig) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the sweep goes on and the end names it
         explained = shell.explain(error)
         text = explained[1] if explained else f"{type(error).__name__}: {error}"
-        if explained is None or not isinstance(error, ConfigError):
+        if (Path(name) / "error.txt").exists():
             text += f" (see {Path(name) / 'error.txt'})"
         print(f"failed: {text}", file=sys.stderr, flush=True)
         _jobs.append((name, text))
@@ -83,10 +87,8 @@ def _job(composed: DictConfig) -> None:
 
 def _finish_sweep() -> int:
     """The last lines of a sweep: every condition's mean, then which jobs failed."""
-    from experiments import runs
-
     finished = [Path(name) for name, wrong in _jobs if wrong is None]
-    for line in runs.summary([runs.read(folder) for folder in finished]):
+    for line in runs.summary([runs.read(folder) for folder in dict.fromkeys(finished)]):
         print(line)
     failed = [(name, wrong) for name, wrong in _jobs if wrong is not None]
     for name, wrong in failed:
@@ -106,11 +108,8 @@ def _composition_error(error: Exception) -> str:
         group = key.rpartition(".")[0]
         GlobalHydra.instance().clear()
         with initialize_config_module("experiments.conf", version_base="1.3"):
-            chosen = [
-                word
-                for word in sys.argv[1:]
-                if word.split("=")[0] in ("data", "model", "aug", "train") and "," not in word
-            ]
+            groups = ("data", "model", "aug", "train", "experiment")
+            chosen = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
             node: Any = compose("config", overrides=chosen)
         for part in filter(None, group.split(".")):
             node = node.get(part) if isinstance(node, DictConfig) else None

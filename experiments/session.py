@@ -1,6 +1,5 @@
 """One process at one run: from where it stands to done, leaving a folder from which another could go on."""
 
-import os
 import sys
 import time
 from typing import Any
@@ -11,7 +10,8 @@ import yaml
 from tqdm import tqdm
 
 from datasets import build
-from datasets.manifest import FAKE, REAL
+from datasets.decoding import usable_cpus
+from datasets.manifest import FAKE, REAL, DataError, whole_file
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.color import build_view
@@ -19,11 +19,12 @@ from detector.metrics import best_threshold, evaluate
 from detector.models import build_model
 from detector.predict import predict
 from detector.randomness import derive
-from detector.train import Epoch, Steps, Training, fit
+from detector.train import Epoch, NotFinite, Steps, Training, fit
 from experiments import record
 from experiments.config import Config, ConfigError
 from experiments.tracking import Tracker
 
+_prepared: dict[str, build.Dataset] = {}
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
 
 
@@ -34,10 +35,9 @@ class Session:
         self.config = config
         self.folder = config.folder
         self.device = choose_device(config.device)
-        data = build.prepare(config.data, data_root=config.data_root)
+        self.data = data = prepared(config)
         for note in data.notes:
             print(note)
-        self.data = data
         self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
         self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
         self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
@@ -48,29 +48,38 @@ class Session:
         """Train what is missing, test, write the results and the done mark."""
         config, started = self.config, time.perf_counter()
         state = self._last_state()
-        threads = state["threads"] if state else config.threads or min(len(os.sched_getaffinity(0)), 8)
+        threads = state["threads"] if state else config.threads or min(usable_cpus(), 8)
         torch.set_num_threads(threads)
         torch.manual_seed(derive(config.seed, "weights"))
-        model = build_model(config.model, image_size=build.image_size(config.data))
+        model = build_model(config.model, image_size=self.data.images.shape[1:3])
         training = Training.begin(model, config.train, num_images=len(self.rows["train"]), device=self.device)
         if state:
             training.load_state_dict(state)
             self.history, self.best = state["history"], state["best"]
             print(f"resuming after epoch {training.epoch} of {config.train.epochs}")
         self.pictures = Pictures(self.data.images, self.data.labels, self.device)
-        where = (
-            "in memory-mapped files"
-            if self.device.type == "cpu"
-            else "on the device"
-            if self.pictures.resident
-            else "streamed"
-        )
+        places = {True: "memory-mapped" if self.device.type == "cpu" else "on the device", False: "streamed to it"}
+        where = places[self.pictures.resident]
         print(f"device: {self.device}, {threads} threads; pictures {where}", flush=True)
 
         config_text = record.write_config(self.folder, config.as_dict())
-        facts = self._provenance(threads, training.epoch)
-        record.write_provenance(self.folder, facts)
-        with Tracker(self.folder, resume=self._marks().get(str(training.epoch))) as tracker:
+        number = len(record.sessions(self.folder)) if state else 0
+        cuda = self.device.type == "cuda"
+        session = {
+            "after_epoch": training.epoch,
+            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            "threads": threads,
+        }
+        facts = {
+            "seed": config.seed,
+            "digest": config.digest,
+            "data_digest": self.data.digest,
+            "manifest": str(self.data.manifest),
+            "quarantined": self.data.quarantined,
+            "notes": self.data.notes,
+        }
+        record.write_provenance(self.folder, facts, session, number=number)
+        with Tracker(self.folder, resume=self._marks().get(training.epoch)) as tracker:
             if not state:
                 tracker.text("configuration", f"```yaml\n{config_text}```")
             scores = self._train(training, tracker, threads)
@@ -79,11 +88,12 @@ class Session:
                     training.model.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
                 scores = self._scores(training.model)
             metrics = self._test(scores, training, tracker)
-        record.write_provenance(self.folder, facts | {"seconds": round(time.perf_counter() - started, 2)})
+        session["seconds"] = round(time.perf_counter() - started, 2)
+        record.write_provenance(self.folder, facts, session, number=number)
         record.mark_done(self.folder)
         print(
             f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
-            f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} images)",
+            f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} images; {self.data.quarantined} quarantined)",
             flush=True,
         )
 
@@ -126,7 +136,7 @@ class Session:
             self.best = {"epoch": training.epoch, "val/accuracy": accuracy}
             checkpoint.save(self.folder / "best.pt", {"model": training.model.state_dict(), **self.best})
         # the board's place is kept apart: it holds names made from the clock, and last.pt must be the same bytes always
-        self._write_marks({str(training.epoch): tracker.mark()})
+        self._write_marks(training.epoch, tracker.mark())
         state = training.state_dict() | {"history": self.history, "best": self.best, "threads": threads}
         checkpoint.save(self.folder / "last.pt", state | {"data": self.data.digest})
         record.write_metrics(self.folder, self.history)
@@ -158,10 +168,13 @@ class Session:
     def _scores(self, model: torch.nn.Module) -> dict[str, np.ndarray]:
         key = derive(self.config.seed, "evaluation")
         precision = self.config.train.precision
-        return {
+        scores = {
             split: predict(model, self.pictures, self.rows[split], self.views["eval"], key=key, precision=precision)
             for split in ("val", "test")
         }
+        if not all(np.isfinite(values).all() for values in scores.values()):
+            raise NotFinite("the network's scores are not numbers any more; try a smaller train.learning_rate")
+        return scores
 
     def _shown(self, test_scores: np.ndarray) -> dict[str, Any]:
         """The same eight real and eight fake test pictures before and after the view, with label and score."""
@@ -187,31 +200,39 @@ class Session:
             )
         return state
 
-    def _marks(self) -> dict[str, dict[str, int]]:
+    def _marks(self) -> dict[int, dict[str, int]]:
+        """The board's place at the end of an epoch, by epoch."""
         path = self.folder / "board.yaml"
         return yaml.safe_load(path.read_text()) if path.exists() else {}
 
-    def _write_marks(self, newest: dict[str, dict[str, int]]) -> None:
-        """Keep the board's place at this checkpoint and the one before: a kill may come between the two files."""
-        from datasets.manifest import whole_file
-
-        marks = dict(list(self._marks().items())[-1:]) | newest
+    def _write_marks(self, epoch: int, newest: dict[str, int]) -> None:
+        """Keep the place at this checkpoint and at the one before: a kill may come between the two files."""
+        marks = {known: mark for known, mark in self._marks().items() if known == epoch - 1} | {epoch: newest}
         with whole_file(self.folder / "board.yaml") as file:
             yaml.safe_dump(marks, file)
 
-    def _provenance(self, threads: int, first_epoch: int) -> dict[str, Any]:
-        cuda = self.device.type == "cuda"
-        return {
-            "command": record.command_line(),
-            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
-            "threads": threads,
-            "seed": self.config.seed,
-            "digest": self.config.digest,
-            "data_digest": self.data.digest,
-            "manifest": str(self.data.manifest),
-            "notes": self.data.notes,
-            "resumed_after_epoch": first_epoch,
-        }
+
+def prepared(config: Config) -> build.Dataset:
+    """The data set of a configuration, prepared once in a process: all runs of a sweep see the same."""
+    key = repr((config.data, config.data_root))
+    if key not in _prepared:
+        _prepared.clear()  # one at a time: a sweep over data sets need not hold them all
+        _prepared[key] = build.prepare(config.data, data_root=config.data_root)
+    return _prepared[key]
+
+
+def check_data(config: Config, digest: str) -> None:
+    """ConfigError where the data are no longer those of a finished run; data that are not here cannot be compared."""
+    try:
+        now = prepared(config).digest
+    except DataError as error:
+        print(f"the data of this finished run are not here to be compared: {error}")
+        return
+    if now != digest:
+        raise ConfigError(
+            f"{config.folder}: done on other data (manifest {digest[:12]}, now {now[:12]}); bring them back, "
+            "or delete the folder to run it again"
+        )
 
 
 def choose_device(name: str) -> torch.device:

@@ -48,6 +48,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         storage = error.errno in STORAGE
         mend = "; free some space and start again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         return 4 if storage else 2, f"{where}{error.strerror}{mend}"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    # torch raises its own kind on CUDA and a plain RuntimeError on the CPU
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "DefaultCPUAllocator" in str(error):
         return 6, f"out of memory; a smaller train.batch_size or data.image_size needs less ({type(error).__name__})"
     return None

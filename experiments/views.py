@@ -11,9 +11,11 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from PIL import Image
 
-from datasets import build
-from datasets.images import BadImage, ImageSettings, decode, fit
-from datasets.manifest import FAKE, REAL, DataError
+from datasets import synthetic
+from datasets.decoding import Bad, Location, decode_all
+from datasets.folder import FileLocation
+from datasets.images import ImageSettings
+from datasets.manifest import DataError
 from datasets.synthetic import SyntheticSettings
 from detector.color import build_view
 from detector.randomness import derive
@@ -48,25 +50,26 @@ def sheet(images_u8: np.ndarray, row_labels: Sequence[str], names: Sequence[str]
     return contact_sheet({name: see(images_u8, name) for name in names}, row_labels, scale=scale)
 
 
-def drawn(count: int, data_root: Path) -> tuple[np.ndarray, list[str]]:
-    """`count` pictures of the embedded data set, half real and half fake, with their labels."""
-    data = build.prepare(SyntheticSettings(), data_root=data_root)
-    test = data.indices("test")
-    chosen = [test[data.labels[test] == label][: (count + 1 - label) // 2] for label in (REAL, FAKE)]
-    rows = np.concatenate(chosen)
-    return np.asarray(data.images[rows]), ["fake" if data.labels[row] == FAKE else "real" for row in rows]
+def drawn(count: int) -> tuple[np.ndarray, list[str]]:
+    """`count` test pictures of the embedded data set, half real and half fake (an even number), with their labels."""
+    listing = synthetic.rows(SyntheticSettings(test=count))
+    locations = [location for row, location in listing if row.split == "test"]
+    return _decoded(locations, ImageSettings()), ["real"] * (count // 2) + ["fake"] * (count // 2)
 
 
 def opened(paths: Sequence[Path], size: int) -> tuple[np.ndarray, list[str]]:
     """The user's own pictures, centre-cropped to size x size; labelled by a folder named real or fake, else by name."""
-    settings = ImageSettings(size=(size, size), fit="center_crop")
-    images, labels = [], []
-    for path in paths:
-        try:
-            pixels, _ = decode(path.read_bytes(), settings)
-        except (BadImage, OSError) as error:
-            raise DataError(f"{path}: {error}") from error
-        images.append(fit(pixels, settings.size, settings.fit))
-        folder = path.parent.name.lower()
-        labels.append(folder if folder in ("real", "fake") else path.stem[:12])
-    return np.stack(images), labels
+    labels = [path.parent.name.lower() for path in paths]
+    labels = [label if label in ("real", "fake") else path.stem[:12] for label, path in zip(labels, paths, strict=True)]
+    locations = [FileLocation.of(path, None) for path in paths]
+    return _decoded(locations, ImageSettings(size=(size, size), fit="center_crop")), labels
+
+
+def _decoded(locations: Sequence[Location], settings: ImageSettings) -> np.ndarray:
+    """uint8 (N, H, W, 3); DataError naming the first that cannot be decoded."""
+    pictures = []
+    for location, result in zip(locations, decode_all(locations, settings), strict=True):
+        if isinstance(result, Bad):
+            raise DataError(f"{getattr(location, 'path', location)}: {result.reason}")
+        pictures.append(result.pixels)
+    return np.stack(pictures)

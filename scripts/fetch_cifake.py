@@ -51,7 +51,11 @@ def fetch(arguments: argparse.Namespace) -> None:
         raise cifake.DataError(f"--root {origin}: no such folder; expected one that holds train and test")
     elif arguments.archive and not origin.is_file():
         raise cifake.DataError(f"--archive {origin}: no such file; expected a zip")
-    rows = [row for row, _ in cifake.listing(origin)]
+    try:
+        rows = [row for row, _ in cifake.listing(origin)]
+    except cifake.DataError as error:
+        mend = "" if arguments.archive or arguments.root else "; delete it, and the same command downloads it again"
+        raise cifake.DataError(f"{error}{mend}") from error
     note = cifake.write_origin(home, origin)
     print(f"{'':12}{'found':>8}{'official':>10}")
     for (split, label), number in cifake.count(rows).items():

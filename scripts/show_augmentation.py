@@ -26,25 +26,25 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, default=128, help="side of your own pictures in pixels (default: %(default)s)"
     )
-    parser.add_argument(
-        "--data-root", type=Path, default=Path("data"), help="where data sets lie (default: %(default)s)"
-    )
     arguments = parser.parse_args()
-    for name, least in (("n", 2), ("size", 8)):
-        if getattr(arguments, name) < least:
-            parser.error(f"--{name} {getattr(arguments, name)}: expected at least {least}")
     shell.main("show_augmentation", lambda: show(arguments))
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Draw and write the sheet."""
-    from datasets.manifest import whole_file
+    from datasets.manifest import DataError, whole_file
+
+    if arguments.n < 2 or arguments.n % 2:
+        raise DataError(f"--n {arguments.n}: expected an even number, half of them real and half fake")
+    if not 8 <= arguments.size <= 1024:
+        raise DataError(f"--size {arguments.size}: expected 8 to 1024 pixels")
+
     from experiments import views
 
     if arguments.images:
         images, labels = views.opened(arguments.images, arguments.size)
     else:
-        images, labels = views.drawn(arguments.n, arguments.data_root)
+        images, labels = views.drawn(arguments.n)
     names = arguments.augs or views.arms()
     picture = views.sheet(images, labels, names, scale=max(1, 96 // images.shape[1]))
     with whole_file(arguments.out, "wb") as file:

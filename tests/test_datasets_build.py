@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_splits_that_the_folder_brings_stay(tmp_path):
         prepare(tmp_path / "in", tmp_path)
     data = prepare(tmp_path / "in", tmp_path, leaks="keep")
     assert all(row.path.lower().startswith(row.split) for row in data.rows)
-    assert any("12 training images also stand in" in note for note in data.notes)
+    assert any("12 images for training also stand in" in note for note in data.notes)
 
 
 def test_a_store_is_found_again_and_a_changed_added_or_missing_file_is_noticed(tmp_path, monkeypatch):
@@ -128,6 +129,25 @@ def test_a_folder_that_is_not_as_expected_is_named(tmp_path, make, expected):
         prepare(tmp_path / "in", tmp_path)
 
 
+def test_two_folders_of_one_class_and_pictures_beside_the_classes_are_refused_not_skipped(tmp_path):
+    root = drawn_folder(tmp_path / "in")
+    (root / "REAL").mkdir()
+    with pytest.raises(DataError, match="holds both REAL and Real"):
+        prepare(root, tmp_path)
+    (root / "REAL").rmdir()
+    draw(root / "stray.png", seed=3)
+    with pytest.raises(DataError, match=r"stray.png: a picture beside the class folders"):
+        prepare(root, tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_quarantined(tmp_path):
+    root = drawn_folder(tmp_path / "in")
+    (root / "FAKE" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    data = prepare(root, tmp_path, max_bad=0.1)
+    assert len(data.rows) == 24 and data.quarantined == 1
+    assert "gone.png,cannot be read" in data.manifest.with_name("quarantine.csv").read_text()
+
+
 def test_a_process_killed_while_packing_leaves_no_store_and_the_next_one_makes_it(tmp_path):
     root = drawn_folder(tmp_path / "in", count=60)
     code = (
@@ -184,3 +204,26 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
     deadline = time.monotonic() + 60
     assert [process.wait(deadline - time.monotonic()) for process in both] == [0, 0]
     assert (tmp_path / "count").read_text() == "packed\n"
+
+
+ODD_IMAGES = ROOT.parent / "shared" / "data" / "odd-images.zip"
+
+
+@pytest.mark.skipif(not ODD_IMAGES.exists(), reason="needs the collection of odd and broken public images")
+def test_every_odd_image_of_the_wild_is_either_used_or_quarantined_with_a_reason(tmp_path):
+    root = tmp_path / "in"
+    with zipfile.ZipFile(ODD_IMAGES) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        for i, name in enumerate(names):
+            path = root / ("real", "fake")[i % 2] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.read(name))
+    data = prepare(root, tmp_path, max_bad=1.0, image_size=32)
+    with (data.manifest.parent / "quarantine.csv").open(newline="") as file:
+        quarantined = list(csv.reader(file))[1:]
+    assert all(reason.strip() and "\n" not in reason for _, reason in quarantined)
+    used = {row.path.partition("/")[2] for row in data.rows}
+    assert len(used) > 500 and len(quarantined) > 200
+    assert used | {path.partition("/")[2] for path, _ in quarantined} == set(names)
+    assert len(data.rows) + len(quarantined) == len(names) == 1264
+    assert any(f"quarantined: {len(quarantined)} of {len(names)}" in note for note in data.notes)

@@ -207,11 +207,11 @@ def test_caps_are_looked_at_before_any_pixel_and_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for side, said in [(30_000, "more than 178956970"), (10_000, "10000x10000"), (7_100, "7100x7100")]:
-            with pytest.raises(BadImage, match=rf"{said} pixels.*50000000 \(data.max_pixels\)"):
+            with pytest.raises(BadImage, match=rf"{said} pixels.*50000000"):
                 decode(png(side, side, 8, 2, []), SETTINGS)
-        with pytest.raises(BadImage, match=r"1x1 pixels.*from 8 \(data.min_side\)"):
+        with pytest.raises(BadImage, match=r"1x1 pixels.*from 8"):
             decode(png(1, 1, 8, 2, []), SETTINGS)
-        with pytest.raises(BadImage, match=r"101 bytes.*at most 100 \(data.max_bytes\)"):
+        with pytest.raises(BadImage, match=r"101 bytes.*at most 100"):
             decode(bytes(101), ImageSettings(max_bytes=100))
 
 
@@ -285,9 +285,9 @@ def test_making_small_averages_instead_of_picking():
         ({"size": (32, 4097)}, "data.image_size"),
         ({"size": (32.0, 32)}, "data.image_size"),
         ({"fit": "crop"}, "data.fit is 'crop'; expected one of stretch, center_crop, pad"),
-        ({"min_side": 0}, "data.min_side is 0; expected .* 1 to 4096"),
-        ({"max_pixels": 10**9}, "data.max_pixels is 1000000000; expected .* 178956970"),
-        ({"max_bytes": "many"}, "data.max_bytes is 'many'"),
+        ({"min_side": 0}, "min_side is 0; expected .* 1 to 4096"),
+        ({"max_pixels": 10**9}, "max_pixels is 1000000000; expected .* 178956970"),
+        ({"max_bytes": "many"}, "max_bytes is 'many'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_accepted(wrong, text):
