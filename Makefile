@@ -18,6 +18,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@echo "setting up $(VENV) with $$($(PYTHON) --version) (PyTorch is large: a few minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@rm -rf hueprint.egg-info # left over from building; what is installed lies in $(VENV)
 	@touch $@
 
 setup: $(VENV)/.ready ## make .venv with everything needed, and nothing else
