@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import archive
 from datasets.archive import Entry
-from datasets.folder import LITTER, FileLocation, files_below
+from datasets.folder import LITTER, FileLocation, check_leaks_and_losses, files_below
 from datasets.manifest import LABELS, NAME_OF_LABEL, DataError, Row, whole_file
 
 # the bracketed number of `0000 (2).jpg`, from 1; no brackets mean 1
@@ -51,12 +51,9 @@ class CifakeSettings:
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
             raise ValueError(f"data.val_share={self.val_share!r}: expected a share above 0 and below 1")
-        if self.leaks not in ("drop", "keep"):
-            raise ValueError(f"data.leaks={self.leaks!r}: expected drop or keep")
+        check_leaks_and_losses(self.leaks, self.max_bad)
         if self.data_seed < 0:
             raise ValueError(f"data.data_seed={self.data_seed!r}: expected 0 or a larger whole number")
-        if not 0 <= self.max_bad <= 1:
-            raise ValueError(f"data.max_bad={self.max_bad!r}: expected a share from 0 to 1")
 
 
 def rows(folder: Path) -> list[tuple[Row, Entry | FileLocation]]:

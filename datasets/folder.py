@@ -37,10 +37,15 @@ class FolderSettings:
         for key in ("val_share", "test_share"):
             if not 0 < getattr(self, key) < 0.5:
                 raise ValueError(f"data.{key}={getattr(self, key)}: expected a share above 0 and below 0.5")
-        if self.leaks not in ("drop", "keep"):
-            raise ValueError(f"data.leaks={self.leaks!r}: expected drop or keep")
-        if not 0 <= self.max_bad <= 1:
-            raise ValueError(f"data.max_bad={self.max_bad}: expected a share from 0 to 1")
+        check_leaks_and_losses(self.leaks, self.max_bad)
+
+
+def check_leaks_and_losses(leaks: str, max_bad: float) -> None:
+    """ValueError where data.leaks or data.max_bad is not what they may be."""
+    if leaks not in ("drop", "keep"):
+        raise ValueError(f"data.leaks={leaks!r}: expected drop or keep")
+    if not 0 <= max_bad <= 1:
+        raise ValueError(f"data.max_bad={max_bad!r}: expected a share from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
