@@ -250,14 +250,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def flattened(config: Config) -> dict[str, Any]:
-    """The settings that make the result, as one level of names for TensorBoard's table; lists as text."""
-    flat: dict[str, Any] = {"aug": config.aug.name}
-    for part, settings in config.condition().items():
-        for key, value in settings.items():
-            flat["data" if (part, key) == ("data", "name") else f"{part}.{key}"] = (
-                value if isinstance(value, bool | int | float | str) else str(value)
-            )
-    return flat
+    """The settings that make the result, as one level of names for TensorBoard's table; lists as text.
+
+    The page shows the first five columns, by name, until told otherwise: so the four choices sort before the details.
+    """
+    names = {"aug": config.aug.name, "data": config.data.name, "model": config.model.name, "recipe": config.train.name}
+    details = {
+        f"settings.{part}.{key}": value if isinstance(value, bool | int | float | str) else str(value)
+        for part, settings in config.condition().items()
+        for key, value in settings.items()
+        if key != "name"
+    }
+    return names | details
 
 
 def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:

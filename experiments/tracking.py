@@ -95,7 +95,7 @@ class Tracker:
             chosen = np.flatnonzero(labels == label)
             if len(chosen):
                 grid = figures.view_grid(before[chosen], after[chosen], labels[chosen], scores[chosen], scale)
-                self._add([(epoch, _picture(f"views/{name}", grid))])
+                self._add([(epoch, _picture(f"before_after/{name}", grid))])
 
     def scores(self, epoch: int, split: str, labels: np.ndarray, scores: np.ndarray) -> None:
         """The precision-recall curve and one histogram for each class; scores of fake, in [0, 1]."""

@@ -135,11 +135,15 @@ def test_the_images_page_shows_the_views_of_real_and_fake_pictures_of_every_cond
 
     page.goto(f"{address}#images")
     views = page.locator("tf-category-paginated-view").filter(
-        has=page.locator("tf-image-loader"), has_text="views/real"
+        has=page.locator("tf-image-loader"), has_text="before_after/real"
     )
     for condition in CONDITIONS:
         for name in ("real", "fake"):
-            cards = views.locator("tf-image-loader").filter(has_text=f"views/{name}").filter(has_text=f"/{condition}/")
+            cards = (
+                views.locator("tf-image-loader")
+                .filter(has_text=f"before_after/{name}")
+                .filter(has_text=f"/{condition}/")
+            )
             expect(cards).to_have_count(len(SEEDS), timeout=PATIENCE * 1000)
     pictures = views.locator("img")
     expect(pictures).to_have_count(len(CONDITIONS) * len(SEEDS) * 2, timeout=PATIENCE * 1000)

@@ -43,7 +43,12 @@ def test_every_tag_of_the_page_is_there(tmp_path):
         tracker.text("configuration", "seed: 0")
     tags = read(tmp_path).Tags()
     assert set(tags["scalars"]) == {"train/loss", "train/learning_rate", "val/auc", "train/images_per_second"}
-    assert set(tags["images"]) == {"views/real", "views/fake", "figures/test/roc", "figures/test/confusion"}
+    assert set(tags["images"]) == {
+        "before_after/real",
+        "before_after/fake",
+        "figures/test/roc",
+        "figures/test/confusion",
+    }
     assert set(tags["histograms"]) == {"scores/test/real", "scores/test/fake"}
     assert set(tags["tensors"]) == {"precision_recall/test", "configuration/text_summary"}
     assert steps_of(tmp_path, "train/loss") == list(range(1, 21))
@@ -56,7 +61,7 @@ def test_a_grid_shows_the_pictures_of_its_class_enlarged_pixel_by_pixel(tmp_path
     with Tracker(tmp_path) as tracker:
         tracker.views(1, before=before, after=after, labels=LABELS, scores=SCORES)
     for label, name in enumerate(("real", "fake")):
-        grid = np.asarray(Image.open(io.BytesIO(read(tmp_path).Images(f"views/{name}")[0].encoded_image_string)))
+        grid = np.asarray(Image.open(io.BytesIO(read(tmp_path).Images(f"before_after/{name}")[0].encoded_image_string)))
         for place in range(16):
             for picture in (before[place], after[place]):
                 assert stands_in(grid, picture.repeat(3, axis=0).repeat(3, axis=1)) == (LABELS[place] == label)
@@ -195,7 +200,7 @@ def test_pictures_of_one_class_can_be_shown_though_they_have_no_curve(tmp_path):
         tracker.views(1, before=pictures, after=pictures, labels=np.ones(8), scores=SCORES[:8])
         tracker.scores(1, "test", np.ones(8), SCORES[:8])
         tracker.figures(1, "test", np.ones(8), SCORES[:8], 0.5)
-    assert set(read(tmp_path).Tags()["images"]) == {"views/fake", "figures/test/roc", "figures/test/confusion"}
+    assert set(read(tmp_path).Tags()["images"]) == {"before_after/fake", "figures/test/roc", "figures/test/confusion"}
 
 
 def test_a_contact_sheet_holds_every_picture_and_marks_the_classes_in_their_colours():
