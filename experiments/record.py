@@ -58,18 +58,18 @@ def write_config(folder: Path, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def write_provenance(folder: Path, facts: Mapping[str, Any], session: Mapping[str, Any], *, number: int) -> None:
-    """provenance.json: where a result comes from; `session`, one process's part in it, becomes entry `number` of the
-    sessions that worked at the run. No environment variable is written."""
+def write_provenance(folder: Path, facts: Mapping[str, Any], process: Mapping[str, Any], *, number: int) -> None:
+    """provenance.json: where a result comes from; `process`, what one process did of it, becomes entry `number` of
+    those that worked at the run. No environment variable is written."""
     versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
-    entry = {**session, "command": sys.argv[1:], "code": code_version(), "versions": versions}
-    _write_json(folder / "provenance.json", {**facts, "sessions": [*sessions(folder)[:number], entry]})
+    entry = {**process, "command": sys.argv[1:], "code": code_version(), "versions": versions}
+    _write_json(folder / "provenance.json", {**facts, "processes": [*processes(folder)[:number], entry]})
 
 
-def sessions(folder: Path) -> list[dict[str, Any]]:
+def processes(folder: Path) -> list[dict[str, Any]]:
     """What earlier processes left in provenance.json."""
     path = folder / "provenance.json"
-    return json.loads(path.read_text())["sessions"] if path.exists() else []
+    return json.loads(path.read_text())["processes"] if path.exists() else []
 
 
 def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:

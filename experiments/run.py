@@ -29,7 +29,7 @@ def train_one(config: "Config") -> Path:
 
     Raises ConfigError, DataError, Busy, Altered, NotFinite, CheckpointError or OSError, each with an exit status.
     """
-    from experiments.session import Session, check_data
+    from experiments.worker import Worker, check_data
 
     folder = config.folder
     record.code_version()  # of the code as it is now, when this process starts to work with it
@@ -37,12 +37,12 @@ def train_one(config: "Config") -> Path:
         check_data(config, runs.read(folder).provenance["data_digest"])
         print(f"done before, skipped: {folder}", flush=True)
         return folder
-    session = Session(config)
+    worker = Worker(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with record.lock(folder):
             if not record.is_done(folder):  # another process may have held it until now
-                session.complete()
+                worker.complete()
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(folder)  # a write to a full disk does not say where

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import shell
 
 PAGE = "https://www.kaggle.com/datasets/birdy654/cifake-real-and-ai-generated-synthetic-images"
-URL = PAGE.replace("/datasets/", "/api/v1/datasets/download/")
+URL = PAGE.replace("/datasets/", "/api/v1/datasets/fetch/")
 EXAMPLES = f"""examples:
   python scripts/fetch_cifake.py                           download 105 MB, no account needed; again: resumes
   python scripts/fetch_cifake.py --archive archive.zip     use a zip that is here already, where it lies
@@ -67,7 +67,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 
 def _download(url: str, target: Path) -> None:
-    from datasets.download import DownloadError, download
+    from datasets.fetch import DownloadError, download
 
     try:
         download(url, target)

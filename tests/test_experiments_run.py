@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from detector.metrics import evaluate
 from detector.train import Epoch
-from experiments import runs, session
+from experiments import runs, worker
 from tests.conftest import SMALL
 
 ROOT = Path(runs.__file__).parents[1]
@@ -61,7 +61,7 @@ def test_a_run_leaves_everything_that_is_promised(train, tmp_path):
     assert sum(p.numel() for p in torch.load(folder / "last.pt", weights_only=True)["model"].values()) == 634_305
     assert run.config["aug"]["train"] == [{"op": "saturate", "space": "luma", "factor": 8.0}]
     assert {"seed", "digest", "data_digest", "manifest"} <= set(run.provenance)
-    assert {"device", "threads", "code", "versions", "seconds"} <= set(run.provenance["sessions"][0])
+    assert {"device", "threads", "code", "versions", "seconds"} <= set(run.provenance["processes"][0])
     assert json.loads((folder / "done").read_text())["metrics.jsonl"] == fingerprint(folder)["metrics.jsonl"]
 
 
@@ -78,8 +78,8 @@ def test_the_same_settings_give_the_same_bytes_and_a_finished_run_is_skipped(tra
 
 def other_data(patch):
     """From here on the same settings lead to another manifest."""
-    prepared = session.prepared
-    patch.setattr(session, "prepared", lambda config: dataclasses.replace(prepared(config), digest="0" * 64))
+    prepared = worker.prepared
+    patch.setattr(worker, "prepared", lambda config: dataclasses.replace(prepared(config), digest="0" * 64))
 
 
 def test_a_finished_run_is_not_taken_for_done_after_its_files_or_its_data_were_changed(train, tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_every_setting_moves_the_folder_but_not_the_seed_nor_where_things_lie(tr
 FORKING = """
 import os, signal, sys, threading
 import torch._dynamo  # the first optimiser step would import it, in every fork anew
-from experiments import run, session, shell
+from experiments import run, worker, shell
 import experiments.config, experiments.runs
 words, delays, runs = sys.argv[1:-2], eval(sys.argv[-2]), sys.argv[-1]
 
@@ -134,7 +134,7 @@ def started(root, after=None, delay=0.0):
     child = os.fork()
     if child == 0:
         die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-        save, write = session.Session._save, session.checkpoint.save
+        save, write = worker.Worker._save, worker.checkpoint.save
         def saved(self, training, *rest):
             save(self, training, *rest)
             if training.epoch == after:
@@ -143,7 +143,7 @@ def started(root, after=None, delay=0.0):
             if delay is None and path.name == "last.pt" and state["epoch"] == after:
                 die()
             write(path, state)
-        session.Session._save, session.checkpoint.save = saved, written
+        worker.Worker._save, worker.checkpoint.save = saved, written
         sys.argv = ["run", *words, f"runs_root={runs}/{root}"]
         shell.main("run", run._main)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -171,8 +171,8 @@ def test_a_run_killed_in_any_epoch_and_started_again_ends_with_the_bytes_of_one_
     assert len({json.dumps(fingerprint(folder)) for folder in finished}) == 1
     assert len({(folder / "best.pt").read_bytes() for folder in finished}) == 1
     for folder in finished:
-        sessions = runs.read(folder).provenance["sessions"]
-        assert len(sessions) == 1 + (sessions[-1]["after_epoch"] > 0)
+        processes = runs.read(folder).provenance["processes"]
+        assert len(processes) == 1 + (processes[-1]["after_epoch"] > 0)
         board = EventAccumulator(str(folder)).Reload()
         assert [event.step for event in board.Scalars("test/auc")] == [1, 2, 3, 4]
         assert len(board.Scalars("train/loss")) == len({event.step for event in board.Scalars("train/loss")}) == 4
@@ -180,7 +180,7 @@ def test_a_run_killed_in_any_epoch_and_started_again_ends_with_the_bytes_of_one_
 
 def test_two_arms_of_one_seed_start_from_equal_weights_and_see_equal_orders(train, monkeypatch):
     seen = []
-    fit = session.fit
+    fit = worker.fit
 
     def watched(training, *arguments, **keywords):
         start = {name: value.clone() for name, value in training.model.state_dict().items()}
@@ -189,7 +189,7 @@ def test_two_arms_of_one_seed_start_from_equal_weights_and_see_equal_orders(trai
         seen.append((start, orders, training.model.state_dict()))
         return iter(events[-1:])  # the weights are those of the end
 
-    monkeypatch.setattr(session, "fit", watched)
+    monkeypatch.setattr(worker, "fit", watched)
     for words in (["aug=none"], ["aug=invert_saturate_x8"], ["aug=jitter"], ["aug=none", "seed=1"]):
         assert train(*words)[0] == 0
     plain, *others, reseeded = seen

@@ -49,3 +49,11 @@ def test_datasets_is_this_repository_and_not_a_package_of_the_same_name():
 
 def test_no_drawer_no_base_house():
     assert not [path for path in FILES if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_no_module_of_ours_has_the_name_of_one_of_the_other_datasets_package():
+    theirs = (
+        "builder combine config data_files download exceptions features filesystems fingerprint formatting hub info "
+        "inspect io load naming parallel search splits streaming table utils"
+    )
+    assert not {path.stem for path in (ROOT / "datasets").glob("*.py")} & set(theirs.split())

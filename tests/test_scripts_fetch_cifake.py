@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.download import DownloadBusy, DownloadError, download
+from datasets.fetch import DownloadBusy, DownloadError, download
 from datasets.manifest import DataError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "fetch_cifake.py"
@@ -211,7 +211,7 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(kaggle, target, fault):
 
 def test_retry_after_is_obeyed_up_to_a_minute(kaggle, target, monkeypatch):
     waits: list[float] = []
-    monkeypatch.setattr("datasets.download.time.sleep", waits.append)
+    monkeypatch.setattr("datasets.fetch.time.sleep", waits.append)
     answer = Handler.answer
     asked = iter(["7", "86400", "soon"])
     monkeypatch.setattr(

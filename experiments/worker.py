@@ -28,7 +28,7 @@ _prepared: dict[str, build.Dataset] = {}
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
 
 
-class Session:
+class Worker:
     """Everything one process holds while it works at one run; the caller holds the folder's lock."""
 
     def __init__(self, config: Config):
@@ -63,9 +63,9 @@ class Session:
         print(f"device: {self.device}, {threads} threads; pictures {where}", flush=True)
 
         config_text = record.write_config(self.folder, config.as_dict())
-        number = len(record.sessions(self.folder)) if state else 0
+        number = len(record.processes(self.folder)) if state else 0
         cuda = self.device.type == "cuda"
-        session = {
+        process = {
             "after_epoch": training.epoch,
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
             "threads": threads,
@@ -78,7 +78,7 @@ class Session:
             "quarantined": self.data.quarantined,
             "notes": self.data.notes,
         }
-        record.write_provenance(self.folder, facts, session, number=number)
+        record.write_provenance(self.folder, facts, process, number=number)
         with Tracker(self.folder, resume=self._marks().get(training.epoch)) as tracker:
             if not state:
                 tracker.text("configuration", f"```yaml\n{config_text}```")
@@ -88,8 +88,8 @@ class Session:
                     training.model.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
                 scores = self._scores(training.model)
             metrics = self._test(scores, training, tracker)
-        session["seconds"] = round(time.perf_counter() - started, 2)
-        record.write_provenance(self.folder, facts, session, number=number)
+        process["seconds"] = round(time.perf_counter() - started, 2)
+        record.write_provenance(self.folder, facts, process, number=number)
         record.mark_done(self.folder)
         print(
             f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
