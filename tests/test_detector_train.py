@@ -39,6 +39,8 @@ def test_streamed_batches_are_the_resident_ones():
     rows = torch.randperm(96, generator=torch.Generator().manual_seed(1))[:50]
     resident, streamed = (list(drawn_pictures(resident=r).batches(rows, 16)) for r in (True, False))
     assert [len(batch.rows) for batch in streamed] == [16, 16, 16, 2]
+    image = drawn_pictures().images[rows[3]].permute(2, 0, 1) / 255  # (3, H, W)
+    torch.testing.assert_close(resident[0].images[3], image)
     for a, b in zip(resident, streamed, strict=True):
         assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and torch.equal(a.rows, b.rows)
     assert torch.equal(torch.cat([batch.rows for batch in streamed]), rows)

@@ -18,7 +18,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from detector.metrics import evaluate
+from detector import checkpoint
+from detector.batches import Pictures
+from detector.color import build_view
+from detector.metrics import best_threshold, evaluate
+from detector.models import ModelSettings, build_model
+from detector.predict import predict
 from detector.train import Epoch
 from experiments import runs, worker
 from tests.conftest import SMALL
@@ -50,6 +55,8 @@ def test_a_run_leaves_everything_that_is_promised(train, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row["split"] for row in rows} == {"val", "test"} and len(rows) == 64
     test = [row for row in rows if row["split"] == "test"]
+    val = [(float(row["score"]), int(row["label"])) for row in rows if row["split"] == "val"]
+    assert run.metrics[-1]["val/threshold"] == best_threshold(*zip(*val, strict=True))
     labels = np.array([int(row["label"]) for row in test])
     assert [row["label"] for row in test] == [str(int("/FAKE/" in row["path"])) for row in test]
     again = evaluate(
@@ -213,10 +220,31 @@ def test_in_a_sweep_a_failing_job_leaves_its_traceback_and_the_others_go_on(trai
 
 def test_a_sweep_ends_with_the_mean_and_spread_of_every_condition(train, tmp_path):
     _, out, _ = train("-m", "aug=none,invert", "seed=range(2)", "train.epochs=1")
-    values = {folder: runs.read(folder).metrics[-1]["test/accuracy"] for folder in folders(tmp_path / "runs")}
-    for aug in ("none", "invert"):
-        pair = [value for folder, value in values.items() if folder.parent.name == aug]
-        assert f"{np.mean(pair):.4f}  {np.std(pair, ddof=1):.4f}  2" in out
+    done = [runs.read(folder) for folder in folders(tmp_path / "runs")]
+    values = iter((0.90, 0.92, 0.70, 0.74))
+    made = [dataclasses.replace(run, metrics=[{"test/accuracy": next(values)}]) for run in done]
+    _, first, second = runs.summary(made)
+    assert first.split() == ["/".join(made[0].condition), "0.9100", "0.0141", "2"]
+    assert second.split() == ["/".join(made[2].condition), "0.7200", "0.0283", "2"]
+    for run in done:
+        assert "/".join(run.condition) in out
+
+
+def test_random_colour_is_for_training_alone_and_the_kept_epoch_is_tested_through_the_plain_view(train, tmp_path):
+    train("aug=jitter", "train.keep=best", "train.epochs=3")
+    [folder] = folders(tmp_path / "runs")
+    *history, last = runs.read(folder).metrics
+    best = max(history, key=lambda line: line["val/accuracy"])  # the first of equals
+    assert last["epoch"] == best["epoch"] and last["val/auc"] == best["val/auc"]
+    [data] = worker._prepared.values()
+    rows = torch.from_numpy(data.indices("test"))
+    model = build_model(ModelSettings("cnn32"), image_size=(32, 32))
+    model.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
+    pictures = Pictures(data.images, data.labels, torch.device("cpu"))
+    scores = predict(model, pictures, rows, build_view([]), key=0, precision="fp32")
+    with (folder / "predictions.csv").open(newline="") as file:
+        written = [float(row["score"]) for row in csv.DictReader(file) if row["split"] == "test"]
+    np.testing.assert_allclose(written, scores, rtol=1e-5)
 
 
 def test_a_run_that_another_process_holds_is_left_alone(train, tmp_path):
