@@ -29,7 +29,7 @@ class AugSettings:
     """train, eval: lists of colour operations, see detector.color; name: of the arm. space and factor are only there
     for a yaml to interpolate."""
 
-    name: str = "none"
+    name: str = ""  # no default: a yaml without a name must not pass for another arm
     train: list[Any] = field(default_factory=list)
     eval: list[Any] = field(default_factory=list)
     space: Any = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -35,7 +36,8 @@ def train_one(config: "Config") -> Path:
     record.code_version()  # of the code as it is now, when this process starts to work with it
     if record.is_done(folder):
         check_data(config, runs.read(folder).provenance["data_digest"])
-        print(f"done before, skipped: {folder}", flush=True)
+        accuracy = runs.read(folder).metrics[-1]["test/accuracy"]
+        print(f"done before, skipped: {folder} (test accuracy {accuracy:.4f})", flush=True)
         return folder
     worker = Worker(config)
     try:
@@ -65,7 +67,10 @@ def _job(composed: DictConfig) -> None:
     if settings.mode != RunMode.MULTIRUN:
         try:
             folder = train_one(from_hydra(composed))
-            print(f"\nresult: {folder}\nnext:   tensorboard --logdir {composed.runs_root}", flush=True)
+            print(
+                f"\nresult: {folder}\nnext:   tensorboard --logdir {composed.runs_root} (in .venv/bin; or: make board)",
+                flush=True,
+            )
         except Exception as error:  # noqa: BLE001 - raised again as soon as Hydra has returned
             _raised.append(error)
         return
@@ -127,7 +132,7 @@ def _main() -> int:
     command = hydra.main(version_base="1.3", config_path="conf", config_name="config")(_job)
     try:
         command()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         print(f"experiments.run: {_composition_error(error)}", file=sys.stderr)
         return 2
     if _raised:
