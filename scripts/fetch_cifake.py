@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import shell
 
 PAGE = "https://www.kaggle.com/datasets/birdy654/cifake-real-and-ai-generated-synthetic-images"
-URL = PAGE.replace("/datasets/", "/api/v1/datasets/fetch/")
+URL = PAGE.replace("/datasets/", "/api/v1/datasets/download/")
 EXAMPLES = f"""examples:
   python scripts/fetch_cifake.py                           download 105 MB, no account needed; again: resumes
   python scripts/fetch_cifake.py --archive archive.zip     use a zip that is here already, where it lies
@@ -18,6 +18,8 @@ EXAMPLES = f"""examples:
 
 The data set's page, with licence (MIT) and papers to cite:
   {PAGE}
+Downloaded from:
+  {URL}
 """
 
 

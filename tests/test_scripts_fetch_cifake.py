@@ -363,3 +363,11 @@ def test_help_teaches_by_example_at_once(tmp_path):
     timed = subprocess.run([sys.executable, "-X", "importtime", SCRIPT, "--help"], capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip() for line in timed.stderr.splitlines()}
     assert "argparse" in loaded and not loaded & {"requests", "torch", "numpy", "PIL", "tqdm"}
+
+
+def test_the_default_address_is_the_public_one_of_the_data_set():
+    shown = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
+    assert (
+        "https://www.kaggle.com/api/v1/datasets/download/birdy654/cifake-real-and-ai-generated-synthetic-images"
+        in shown
+    )
