@@ -1,16 +1,22 @@
 """A source's settings in, one data set out: listed, packed, grouped, split, with its manifest on disk."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import cifake, duplicates, folder, manifest, partition, store, synthetic
+from datasets import audit, built, cifake, duplicates, folder, manifest, partition, store, synthetic
+from datasets.decoding import Location
 from datasets.images import ImageSettings
-from datasets.manifest import DataError, Row
+from datasets.manifest import DataError, Row, whole_file
+
+# Raise a number when datasets.duplicates or datasets.audit find something else: it is then looked for again.
+NEAR_PAIRS = "near-pairs-1.npy"
+AUDIT = "audit-1.json"
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Dataset:
     images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,), REAL = 0, FAKE = 1; rows: N in the same
     order with their final split; digest: of the manifest; quarantined: how many files could not be used, listed in
     quarantine.csv beside the manifest; notes: lines for the user about what was found.
+    first: int64 (files,), the first row of each file; thumbs: uint8 (files, 32, 32, 3); locations: of the files;
+    audit: what separates the classes besides what they show, see datasets.audit.
     """
 
     rows: list[Row]
@@ -36,6 +44,10 @@ class Dataset:
     digest: str
     manifest: Path
     quarantined: int
+    first: np.ndarray
+    thumbs: np.ndarray
+    locations: list[Location]
+    audit: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     def indices(self, split: str) -> np.ndarray:
@@ -52,18 +64,23 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
     listing = SOURCES[settings.source].rows(settings, home)
     packed = store.open_or_pack(listing, image_settings(settings), home)
     notes = _quarantine_notes(packed, settings)
-    pairs = duplicates.count_pairs(packed.rows)
-    if any(pairs.values()):
+    exact = duplicates.count_pairs([packed.rows[i] for i in packed.first])
+    if any(exact.values()):
         notes.append(
-            f"exact duplicates: {pairs['REAL']} pairs in REAL, {pairs['FAKE']} in FAKE, {pairs['across']} across"
+            f"exact duplicates: {exact['REAL']} pairs in REAL, {exact['FAKE']} in FAKE, {exact['across']} across"
         )
+    pairs = _near_pairs(packed)
+    if len(pairs) > sum(exact.values()):
+        notes.append(_near_note(packed, pairs))
     drop = getattr(settings, "leaks", "drop") == "drop"
     parts = partition.assign(
-        packed.rows,
+        _grouped(packed, pairs),
         seed=settings.data_seed,
-        val_share=getattr(settings, "val_share", 0.0),  # the drawn pictures bring every split
-        test_share=getattr(settings, "test_share", 0.0),
+        val_share=getattr(settings, "val_share", 0.1),
+        test_share=getattr(settings, "test_share", 0.1),
         drop_leaks=drop,
+        fold=settings.fold,
+        folds=settings.folds,
     )
     if parts.leaks:
         fate = "left out" if drop else "kept, as data.leaks=keep asks"
@@ -75,7 +92,21 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
         manifest.write(path, parts.rows)
     counts = Counter(row.split for row in parts.rows)
     notes.append("images: " + ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val", "test")))
-    return Dataset(parts.rows, packed.images, packed.labels, digest, path, len(packed.quarantine), notes)
+    report = _audit(path.with_name(AUDIT), parts.rows, packed)
+    bad = {name for name, _ in packed.quarantine}
+    return Dataset(
+        rows=parts.rows,
+        images=packed.images,
+        labels=np.array([row.label for row in parts.rows], dtype=np.uint8),
+        digest=digest,
+        manifest=path,
+        quarantined=len(packed.quarantine),
+        first=packed.first,
+        thumbs=packed.thumbs,
+        locations=[place for row, place in listing if row.path not in bad],
+        audit=report,
+        notes=notes,
+    )
 
 
 def image_settings(settings: Any) -> ImageSettings:
@@ -84,7 +115,65 @@ def image_settings(settings: Any) -> ImageSettings:
     pair = [size, size] if isinstance(size, int) else size
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise ValueError(f"data.image_size={size!r}: expected a whole number or [height, width]")
-    return ImageSettings(size=(pair[0], pair[1]), fit=getattr(settings, "fit", "stretch"))
+    fit, patches = getattr(settings, "fit", "stretch"), getattr(settings, "patches", 1)
+    return ImageSettings(size=(pair[0], pair[1]), fit=fit, patches=patches)
+
+
+def _near_pairs(packed: store.Packed) -> np.ndarray:
+    """Near-duplicates among the files of a store, int64 (M, 2); searched once and kept beside the pixels."""
+    path = packed.folder / NEAR_PAIRS
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        pairs = duplicates.near_pairs(packed.thumbs)
+    with whole_file(path, "wb") as handle:
+        np.save(handle, pairs)
+    return pairs
+
+
+def _near_note(packed: store.Packed, pairs: np.ndarray) -> str:
+    """How many pairs of which kind, and how many stand across the splits that the source brings."""
+    count = duplicates.count_near([packed.rows[i] for i in packed.first], pairs)
+    kinds = f"{count['REAL']:,} in REAL, {count['FAKE']:,} in FAKE, {count['across']:,} across the classes"
+    splits = f"; {count['splits']:,} stand across train and test" if count["splits"] else ""
+    return f"near duplicates, exact ones among them: {kinds}{splits}"
+
+
+def _grouped(packed: store.Packed, pairs: np.ndarray) -> list[Row]:
+    """The rows with the group of their file."""
+    grouped = duplicates.group([packed.rows[i] for i in packed.first], pairs)
+    if len(grouped) == len(packed.rows):
+        return grouped
+    groups = [row.group for row in grouped]
+    return [replace(row, group=groups[file]) for row, file in zip(packed.rows, packed.files, strict=True)]
+
+
+def _audit(path: Path, rows: list[Row], packed: store.Packed) -> dict[str, Any]:
+    """The short audit of a split set; made once and kept beside its manifest."""
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    report = audit.short([rows[i] for i in packed.first], packed.thumbs)
+    with whole_file(path) as handle:
+        json.dump(report, handle, indent=1)
+    return report
+
+
+def settings_for(word: str, data_root: Path) -> Any:
+    """Settings of a data set by its name, or of the folder of that path, for looking at it: small, whole pictures.
+
+    DataError where there is neither.
+    """
+    if word == "cifake":
+        return cifake.CifakeSettings()
+    if (data_root / word / built.RECIPE).is_file():
+        return built.BuiltSettings(name=word, image_size=32, max_bad=1.0)
+    if Path(word).expanduser().is_dir():
+        return folder.FolderSettings(root=word, max_bad=1.0)
+    known = sorted(file.parent.name for file in data_root.glob(f"*/{built.RECIPE}"))
+    raise DataError(
+        f"{word}: expected cifake, a built set in {data_root} ({', '.join(known) or 'there is none'}), "
+        "or the path of a folder that holds real and fake"
+    )
 
 
 def _quarantine_notes(packed: store.Packed, settings: Any) -> list[str]:
@@ -105,5 +194,6 @@ def _quarantine_notes(packed: store.Packed, settings: Any) -> list[str]:
 SOURCES = {
     "synthetic": Source(synthetic.SyntheticSettings, lambda settings, home: synthetic.rows(settings)),
     "cifake": Source(cifake.CifakeSettings, lambda settings, home: cifake.rows(home)),
+    "built": Source(built.BuiltSettings, built.rows),
     "folder": Source(folder.FolderSettings, folder.rows),
 }

@@ -14,8 +14,9 @@ from typing import Any
 
 from datasets import archive
 from datasets.archive import Entry
-from datasets.folder import LITTER, FileLocation, check_leaks_and_losses, files_below
+from datasets.folder import LITTER, FileLocation, files_below
 from datasets.manifest import LABELS, NAME_OF_LABEL, DataError, Row, whole_file
+from datasets.partition import check_settings
 
 # the bracketed number of `0000 (2).jpg`, from 1; no brackets mean 1
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -35,25 +36,26 @@ class CifakeSettings:
     """Settings of `data=cifake`.
 
     val_share: share of the official training images that becomes validation. leaks: drop leaves out training images
-    whose bytes also stand in validation or test; keep trains on them. max_bad: share of files that may be undecodable
-    before it is an error. image_size: an int or [height, width]; fit: stretch, center_crop or pad.
+    whose like also stands in validation or test; keep trains on them. fold: 0 to folds - 1 makes that part of all
+    images the test split, the official one forgotten; none: no folds. max_bad: share of files that may be undecodable
+    before it is an error. image_size: an int or [height, width]; fit: stretch, center_crop, pad, or patches: up to
+    `patches` a picture.
     """
 
     source: str = "cifake"
     name: str = "cifake"
     val_share: float = 0.2
     leaks: str = "drop"
+    fold: int | None = None
+    folds: int = 5
     data_seed: int = 0
     image_size: Any = 32
     fit: str = "stretch"
+    patches: int = 1
     max_bad: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_share < 1:
-            raise ValueError(f"data.val_share={self.val_share!r}: expected a share above 0 and below 1")
-        check_leaks_and_losses(self.leaks, self.max_bad)
-        if self.data_seed < 0:
-            raise ValueError(f"data.data_seed={self.data_seed!r}: expected 0 or a larger whole number")
+        check_settings(self)
 
 
 def rows(folder: Path) -> list[tuple[Row, Entry | FileLocation]]:

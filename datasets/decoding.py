@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pickle
 import queue
@@ -14,7 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,17 +45,22 @@ class Location(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """An image read whole. width, height: as shown, before `fit`; pixels: RGB uint8 (height, width, 3) after it.
+    """An image read whole: sha256 of its file and its size in bytes; images.Facts of it, before `fit`.
 
-    The pixels are a read-only view of a few MB shared with its neighbours: copy what is to be kept.
+    pixels: RGB uint8 (pieces, height, width, 3) after `fit`, one piece unless it is `patches`; thumb: (32, 32, 3).
+    They are read-only views of a few MB shared with the neighbours: copy what is to be kept.
     """
 
     sha256: str
+    bytes: int
     width: int
     height: int
     format: str
-    bytes: int
+    mode: str
+    quality: int
+    sampling: str
     pixels: np.ndarray
+    thumb: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,8 @@ def decode_all(
         workers = max(1, min(usable_cpus(), len(locations) // IMAGES_PER_CHILD))
     height, width = settings.size
     # At least eight chunks for each child, that all end at about the same time.
-    step = min(IMAGES_PER_CHUNK, BYTES_PER_CHUNK // (height * width * 3), len(locations) // (8 * workers))
+    image_bytes = settings.patches * height * width * 3
+    step = min(IMAGES_PER_CHUNK, BYTES_PER_CHUNK // image_bytes, len(locations) // (8 * workers))
     step = max(1, step)
     children = [_Child(settings, seconds) for _ in range(workers)]
     idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
@@ -198,22 +205,28 @@ class _Child:
         return self.process.stdout.readline()
 
     def _ask(self, locations: Sequence[Location]) -> list[Decoded | Bad]:
-        height, width = self.settings.size
+        shape = (*self.settings.size, 3)
         try:
             answer = json.loads(self._send(list(locations)))
             if "fault" in answer:
                 raise RuntimeError(f"the decoding process failed:\n{answer['fault']}")
             heads = answer["heads"]
-            good = sum(isinstance(head, dict) for head in heads)
             assert self.process and self.process.stdout
-            pixels = np.frombuffer(self.process.stdout.read(good * height * width * 3), np.uint8)
-            each = iter(pixels.reshape(good, height, width, 3))
+            numbers = [0 if isinstance(head, str) else head.pop("pieces") for head in heads]
+            pixels = np.frombuffer(self.process.stdout.read(sum(numbers) * math.prod(shape)), np.uint8)
+            each = np.split(pixels.reshape(sum(numbers), *shape), np.cumsum(numbers)[:-1])
+            good = sum(number > 0 for number in numbers)
+            small = (good, images.THUMB, images.THUMB, 3)
+            thumbs = iter(np.frombuffer(self.process.stdout.read(math.prod(small)), np.uint8).reshape(small))
         except ValueError:  # half a line, or too few pixels
             status = self.reap()
             how = f"signal {-status}" if status < 0 else f"exit {status}"
             late = status == -signal.SIGALRM
             raise _Died(f"took longer than {self.seconds:g} s" if late else f"the decoder died ({how})") from None
-        return [Bad(head) if isinstance(head, str) else Decoded(**head, pixels=next(each)) for head in heads]
+        return [
+            Bad(head) if isinstance(head, str) else Decoded(**head, pixels=mine, thumb=next(thumbs))
+            for head, mine in zip(heads, each, strict=True)
+        ]
 
 
 def serve() -> None:
@@ -229,16 +242,17 @@ def serve() -> None:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     while True:
-        pixels = np.empty((0,), np.uint8)
+        arrays: list[np.ndarray] = []
         try:
-            heads, pixels = _decode_here(pickle.load(requests), settings, seconds)
+            heads, arrays = _decode_here(pickle.load(requests), settings, seconds)
             answer: dict[str, Any] = {"heads": heads}
         except EOFError:
             return
         except Exception:  # noqa: BLE001 - a fault of the program, to be raised where somebody sees it
             answer = {"fault": traceback.format_exc()}
         answers.write(json.dumps(answer).encode() + b"\n")
-        answers.write(pixels.data)
+        for array in arrays:
+            answers.write(array.data)
         answers.flush()
 
 
@@ -249,19 +263,17 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OF_A_CHILD, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _decode_here(locations: list[Location], settings: ImageSettings, seconds: float) -> tuple[list, np.ndarray]:
-    """For each location its reason or Decoded's fields before the pixels; and the pixels of the good ones."""
-    height, width = settings.size
-    pixels = np.empty((len(locations), height, width, 3), np.uint8)
+def _decode_here(locations: list[Location], settings: ImageSettings, seconds: float) -> tuple[list, list[np.ndarray]]:
+    """For each location its reason or Decoded's plain fields; then the pieces of the good ones, then their thumbs."""
     heads: list[str | dict] = []
-    good = 0
+    pixels, thumbs = [], []
     for location in locations:
         # Unheeded, the alarm ends the process, even within a C library and even where the parent is no more.
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             data = location.read()
             image, facts = images.decode(data, settings)
-            pixels[good] = images.fit(image, settings.size, settings.fit)
+            mine, small = images.pieces(image, settings), images.thumb(image)
         except images.BadImage as error:
             heads.append(str(error))
         except MemoryError:
@@ -269,11 +281,12 @@ def _decode_here(locations: list[Location], settings: ImageSettings, seconds: fl
         except OSError as error:
             heads.append(f"cannot be read: {images.one_line(error)}")
         else:
-            shown = {"width": facts.width, "height": facts.height, "format": facts.format}
-            heads.append({"sha256": hashlib.sha256(data).hexdigest(), **shown, "bytes": len(data)})
-            good += 1
+            plain = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **asdict(facts)}
+            heads.append(plain | {"pieces": len(mine)})
+            pixels.append(np.ascontiguousarray(mine))
+            thumbs.append(np.ascontiguousarray(small))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    return heads, pixels[:good]
+    return heads, pixels + thumbs
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.manifest import LABELS, DataError, Row
+from datasets.partition import check_settings
 
 SPLIT_FOLDERS = ("train", "val", "test")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
@@ -17,9 +18,10 @@ class FolderSettings:
     """Settings of `data=folder`.
 
     root: the folder. val_share, test_share: shares cut by seed where the folder brings no such split.
-    leaks: drop leaves out training images whose bytes also stand in validation or test; keep trains on them.
+    leaks: drop leaves out training images whose like also stands in validation or test; keep trains on them.
+    fold: 0 to folds - 1 makes that part of all images the test split, whatever the folder brings; none: no folds.
     max_bad: share of files that may be undecodable before it is an error.
-    image_size: an int or [height, width]; fit: stretch, center_crop or pad.
+    image_size: an int or [height, width]; fit: stretch, center_crop, pad, or patches: up to `patches` a picture.
     """
 
     source: str = "folder"
@@ -28,24 +30,16 @@ class FolderSettings:
     val_share: float = 0.1
     test_share: float = 0.1
     leaks: str = "drop"
+    fold: int | None = None
+    folds: int = 5
     data_seed: int = 0
     image_size: Any = 32
     fit: str = "stretch"
+    patches: int = 1
     max_bad: float = 0.01
 
     def __post_init__(self) -> None:
-        for key in ("val_share", "test_share"):
-            if not 0 < getattr(self, key) < 0.5:
-                raise ValueError(f"data.{key}={getattr(self, key)}: expected a share above 0 and below 0.5")
-        check_leaks_and_losses(self.leaks, self.max_bad)
-
-
-def check_leaks_and_losses(leaks: str, max_bad: float) -> None:
-    """ValueError where data.leaks or data.max_bad is not what they may be."""
-    if leaks not in ("drop", "keep"):
-        raise ValueError(f"data.leaks={leaks!r}: expected drop or keep")
-    if not 0 <= max_bad <= 1:
-        raise ValueError(f"data.max_bad={max_bad!r}: expected a share from 0 to 1")
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +77,19 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
             if not files:
                 raise DataError(f"{class_folder}: holds no file; expected pictures of the class {label_name}")
             for file, status in files:
-                path = os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
-                row = Row(path=path, label=LABELS[label_name], split=split, source=settings.name)
+                row = Row(_path(file, root), LABELS[label_name], split=split, source=settings.name)
                 found.append((row, FileLocation.of(file, status)))
     return sorted(found, key=lambda pair: pair[0].path)
+
+
+def one_class(root: Path, label: int) -> list[tuple[Row, FileLocation]]:
+    """List every file below a folder whose pictures are all of one class, sorted by path."""
+    found = [(Row(_path(file, root), label), FileLocation.of(file, status)) for file, status in files_below(root)]
+    return sorted(found, key=lambda pair: pair[0].path)
+
+
+def _path(file: Path, root: Path) -> str:
+    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def subfolders(folder: Path) -> dict[str, Path]:

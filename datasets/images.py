@@ -1,5 +1,7 @@
 """One decoder for every picture this project reads: bytes in, upright RGB uint8 at the wanted size or a reason out."""
 
+import functools
+import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from PIL import (
     AvifImagePlugin,  # noqa: F401
     ExifTags,
     Image,
+    JpegImagePlugin,
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
@@ -20,6 +23,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 LARGEST_SIDE = 4096
 # Pillow itself refuses more, before any cap of ours is looked at.
 LARGEST_MAX_PIXELS = 178_956_970
+MOST_PATCHES = 1024
+THUMB = 32  # pixels a side
+SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 class BadImage(ValueError):
@@ -30,12 +36,14 @@ class BadImage(ValueError):
 class ImageSettings:
     """What an image must be and what becomes of it.
 
-    size: (height, width) in pixels after `fit`, a key of FITS.
+    size: (height, width) in pixels after `fit`, a key of FITS, or `patches`: up to `patches` pieces of that size cut
+    from every image as it is, none overlapping another.
     min_side, max_pixels, max_bytes: what lies outside is a BadImage; looked at before any pixel is decoded.
     """
 
     size: tuple[int, int] = (32, 32)
     fit: str = "stretch"
+    patches: int = 1
     min_side: int = 8
     max_pixels: int = 50_000_000
     max_bytes: int = 100_000_000
@@ -43,8 +51,12 @@ class ImageSettings:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in self.size):
             raise ValueError(f"data.image_size is {self.size}; expected height, width from 1 to {LARGEST_SIDE}")
-        if self.fit not in FITS:
-            raise ValueError(f"data.fit is {self.fit!r}; expected one of {', '.join(FITS)}")
+        if self.fit not in (*FITS, "patches"):
+            raise ValueError(f"data.fit is {self.fit!r}; expected one of {', '.join(FITS)}, patches")
+        if type(self.patches) is not int or not 1 <= self.patches <= MOST_PATCHES:
+            raise ValueError(f"data.patches is {self.patches!r}; expected a whole number from 1 to {MOST_PATCHES}")
+        if self.patches > 1 and self.fit != "patches":
+            raise ValueError(f"data.patches is {self.patches} while data.fit is {self.fit}; they need data.fit=patches")
         tops = {"min_side": LARGEST_SIDE, "max_pixels": LARGEST_MAX_PIXELS, "max_bytes": 2**31 - 1}
         for key, top in tops.items():
             value = getattr(self, key)
@@ -54,11 +66,18 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of the image as it is shown, before `fit`: size in pixels, Pillow's name of the format."""
+    """Of the image before `fit`.
+
+    width, height: in pixels, as it is shown; format and mode: Pillow's names, as stored; quality: of a JPEG, 1 to 100,
+    the one with which libjpeg makes tables of the same sum, else 0; sampling: its chroma subsampling, else empty.
+    """
 
     width: int
     height: int
     format: str
+    mode: str
+    quality: int
+    sampling: str
 
 
 def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
@@ -100,12 +119,33 @@ def _decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
             raise BadImage(f"{width}x{height} pixels; accepted are sides from {settings.min_side}")
         if width * height > settings.max_pixels:
             raise BadImage(f"{width}x{height} pixels; accepted are at most {settings.max_pixels}")
-        layout = str(image.tile[0].args) if image.tile else ""
+        layout, mode = str(image.tile[0].args) if image.tile else "", image.mode
+        # A JPEG with a second picture behind the first calls itself MPO.
+        name = "JPEG" if image.format == "MPO" else str(image.format)
+        quality, sampling = _compression(image) if name == "JPEG" else (0, "")
         image.load()
         upright = _upright(_rgb(image, layout), _orientation(image))
-    # A JPEG with a second picture behind the first calls itself MPO.
-    name = "JPEG" if image.format == "MPO" else str(image.format)
-    return np.asarray(upright), Facts(upright.width, upright.height, name)
+    return np.asarray(upright), Facts(upright.width, upright.height, name, mode, quality, sampling)
+
+
+def _compression(image: Image.Image) -> tuple[int, str]:
+    """Quality and chroma subsampling of an opened JPEG."""
+    tables: dict = getattr(image, "quantization", {})
+    total = sum(tables[min(tables)]) if tables else 0
+    quality = 1 + int(np.abs(_table_sums() - total).argmin()) if total else 0
+    return quality, SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
+
+
+@functools.cache
+def _table_sums() -> np.ndarray:
+    """Sum of libjpeg's luma table at each quality from 1 to 100, which falls from one to the next."""
+    sums = []
+    for quality in range(1, 101):
+        out = io.BytesIO()
+        Image.new("L", (8, 8)).save(out, "JPEG", quality=quality)
+        with Image.open(out, formats=("JPEG",)) as image:
+            sums.append(sum(image.quantization[0]))  # type: ignore[attr-defined]
+    return np.array(sums)
 
 
 def _rgb(image: Image.Image, layout: str) -> Image.Image:
@@ -157,6 +197,30 @@ def fit(image: np.ndarray, size: tuple[int, int], rule: str) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(FITS[rule](Image.fromarray(image), width, height))
+
+
+def pieces(image: np.ndarray, settings: ImageSettings) -> np.ndarray:
+    """RGB uint8 (H, W, 3) -> (pieces, height, width, 3): one by a rule of FITS, or several under `patches`.
+
+    Patches are cells of a grid as fine as the image allows, in its middle, at its own resolution; which of them, an
+    order drawn from the pixels says. BadImage where not even one fits in.
+    """
+    if settings.fit != "patches":
+        return fit(image, settings.size, settings.fit)[None]
+    height, width = settings.size
+    down, across = image.shape[0] // height, image.shape[1] // width
+    if not down * across:
+        raise BadImage(f"{image.shape[1]}x{image.shape[0]} pixels; a patch of {width}x{height} does not fit in")
+    seed = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8])
+    cells = np.random.default_rng(seed).permutation(down * across)[: settings.patches]
+    top, left = (image.shape[0] - down * height) // 2, (image.shape[1] - across * width) // 2
+    corners = [(top + cell // across * height, left + cell % across * width) for cell in cells]
+    return np.stack([image[y : y + height, x : x + width] for y, x in corners])
+
+
+def thumb(image: np.ndarray) -> np.ndarray:
+    """The whole picture as RGB uint8 (32, 32, 3), stretched: the same whatever size and fit a data set asks for."""
+    return fit(image, (THUMB, THUMB), "stretch")
 
 
 def _stretch(image: Image.Image, width: int, height: int) -> Image.Image:

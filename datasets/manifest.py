@@ -36,8 +36,13 @@ class Row:
     split: train, val or test; unused (left out on purpose); empty (not yet split).
     source: the collection it comes from; category: its class or subject where known, else empty.
     sha256: of the file's bytes; width, height: in pixels, as stored, after EXIF orientation;
-    format: Pillow's name (JPEG, PNG, ...); bytes: the file's size.
+    format: Pillow's name (JPEG, PNG, ...); mode: Pillow's name of the stored pixels (RGB, L, ...);
+    quality: of a JPEG, 1 to 100 as estimated from its tables, else 0; sampling: its chroma subsampling (4:2:0), else
+    empty; bytes: the file's size.
     group: images of one group never stand on both sides of a split.
+    ties: keys, with spaces between, that images of one group share for another reason than being alike: the prompt,
+    the page or the author they come from. license: its short name, where known.
+    was: the picture before it was equalised, as JSON, else empty.
     """
 
     path: str
@@ -49,13 +54,19 @@ class Row:
     width: int = 0
     height: int = 0
     format: str = ""
+    mode: str = ""
+    quality: int = 0
+    sampling: str = ""
     bytes: int = 0
     group: str = ""
+    ties: str = ""
+    license: str = ""
+    was: str = ""
 
 
 COLUMNS = [field.name for field in dataclasses.fields(Row)]
 ALL = operator.attrgetter(*COLUMNS)
-WHOLE_NUMBERS = ("width", "height", "bytes")
+WHOLE_NUMBERS = ("width", "height", "quality", "bytes")
 NAME_OF_LABEL = {label: name for name, label in LABELS.items()}
 
 
@@ -123,15 +134,15 @@ def read(path: Path) -> list[Row]:
 def _row(values: list[str], where: str) -> Row:
     if len(values) != len(COLUMNS):
         raise DataError(f"{where}: {len(values)} columns; expected {len(COLUMNS)}")
-    path, label, split, source, category, sha256, width, height, kind, size, group = values
-    if label not in LABELS:
-        raise DataError(f"{where}: label is {label!r}; expected REAL or FAKE")
-    if split not in SPLITS:
-        raise DataError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
-    if not path:
+    fields = dict(zip(COLUMNS, values, strict=True))
+    if fields["label"] not in LABELS:
+        raise DataError(f"{where}: label is {fields['label']!r}; expected REAL or FAKE")
+    if fields["split"] not in SPLITS:
+        raise DataError(f"{where}: split is {fields['split']!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
+    if not fields["path"]:
         raise DataError(f"{where}: path is empty")
-    for column, value in zip(WHOLE_NUMBERS, (width, height, size), strict=True):
-        if not value.isdecimal():
-            raise DataError(f"{where}: {column} is {value!r}; expected a whole number")
-    numbers = int(width), int(height), kind, int(size)
-    return Row(path, LABELS[label], split, source, category, sha256, *numbers, group)
+    for column in WHOLE_NUMBERS:
+        if not fields[column].isdecimal():
+            raise DataError(f"{where}: {column} is {fields[column]!r}; expected a whole number")
+    numbers = {column: int(fields[column]) for column in WHOLE_NUMBERS}
+    return Row(**{**fields, **numbers, "label": LABELS[fields["label"]]})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The packed store: every image of a listing decoded once, as one memory-mapped uint8 array, found again by digest."""
+"""The packed store: every image of a listing decoded once, as memory-mapped uint8 arrays, found again by digest."""
 
 import csv
 import fcntl
@@ -17,22 +17,27 @@ import PIL
 
 from datasets import manifest
 from datasets.decoding import Bad, Location, decode_all
-from datasets.duplicates import group_exact
-from datasets.images import ImageSettings
+from datasets.images import THUMB, ImageSettings
 from datasets.manifest import Row, whole_file
 
-LAYOUT = 1  # raise it when the meaning of a store's files changes: older ones are then packed again
+FACTS = ("sha256", "width", "height", "format", "mode", "quality", "sampling", "bytes")
+LAYOUT = 2  # raise it when the meaning of a store's files changes: older ones are then packed again
 
 
 @dataclass(frozen=True)
 class Packed:
-    """images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,); rows: N, in the same order, with their
-    group, split as the source brought it; quarantine: (path, reason) of what could not be decoded; folder: of it all.
+    """images: uint8 (N, height, width, 3), memory-mapped; rows: N, in the same order, with the facts of their files.
+
+    files: int64 (N,), which file a row comes from, of those that could be decoded: its own, unless there are several
+    patches a file; thumbs: uint8 (files, 32, 32, 3), memory-mapped; first: int64 (files,), the first row of each.
+    quarantine: (path, reason) of what could not be decoded; folder: of it all.
     """
 
     rows: list[Row]
     images: np.ndarray
-    labels: np.ndarray
+    files: np.ndarray
+    first: np.ndarray
+    thumbs: np.ndarray
     quarantine: list[tuple[str, str]]
     folder: Path
 
@@ -63,41 +68,57 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
                 if isinstance(error, OSError) and error.filename is None:
                     error.filename = str(folder)  # a write to a full disk does not say where
                 raise
-    return _open(target)
+    return _open(target, settings)
 
 
 def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
     digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, asdict(settings)]).encode())
     for row, location in listing:
         digest.update(
-            f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\n".encode()
+            f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\0"
+            f"{row.sha256}\0{row.ties}\0{row.license}\0{row.was}\n".encode()
         )
     return digest.hexdigest()[:16]
 
 
 def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path) -> None:
     part.mkdir()
-    rows, quarantine = [], []
-    shape = (*settings.size, 3)
+    rows, files, quarantine = [], [], []
+    shape, small = (*settings.size, 3), (THUMB, THUMB, 3)
     pixels_sha256 = hashlib.sha256()
-    with (part / "images.npy").open("wb") as images:
+    with (part / "images.npy").open("wb") as images, (part / "thumbs.npy").open("wb") as thumbs:
         # numpy pads the header so that the first axis may be corrected in place once the bad files are known
-        _write_header(images, (len(listing), *shape))
+        _write_header(images, (len(listing) * settings.patches, *shape))
+        _write_header(thumbs, (len(listing), *small))
+        number = 0
         with closing(decode_all([place for _, place in listing], settings, description="packing")) as results:
             for (row, _), result in zip(listing, results, strict=True):
                 if isinstance(result, Bad):
                     quarantine.append((row.path, result.reason))
                     continue
+                if row.sha256 not in ("", result.sha256):
+                    quarantine.append((row.path, "its bytes are not those that were noted when the data set was built"))
+                    continue
                 pixels = result.pixels.tobytes()
                 images.write(pixels)
                 pixels_sha256.update(pixels)
-                facts = {key: getattr(result, key) for key in ("sha256", "width", "height", "format", "bytes")}
-                rows.append(replace(row, **facts))
-        images.seek(0)
-        _write_header(images, (len(rows), *shape))
-        images.flush()
-        os.fsync(images.fileno())
-    manifest.write(part / "files.csv", group_exact(rows))
+                thumbs.write(result.thumb.tobytes())
+                known = replace(row, **{key: getattr(result, key) for key in FACTS})
+                if settings.fit == "patches":
+                    rows += [replace(known, path=f"{row.path}#{patch}") for patch in range(len(result.pixels))]
+                else:
+                    rows.append(known)
+                files += [number] * len(result.pixels)
+                number += 1
+        for file, header in ((images, (len(rows), *shape)), (thumbs, (number, *small))):
+            file.seek(0)
+            _write_header(file, header)
+            file.flush()
+            os.fsync(file.fileno())
+    if is_thumbs(settings):
+        (part / "thumbs.npy").unlink()
+    np.save(part / "files.npy", np.array(files, dtype=np.int64))
+    manifest.write(part / "files.csv", rows)
     write_quarantine(part / "quarantine.csv", quarantine)
     status = (part / "images.npy").stat()
     facts = {
@@ -109,6 +130,11 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     }
     with whole_file(part / "store.json") as handle:
         json.dump(facts, handle, indent=1)
+
+
+def is_thumbs(settings: ImageSettings) -> bool:
+    """Whether the images of a store are their own thumbs, as with CIFAKE at its native size."""
+    return settings.size == (THUMB, THUMB) and settings.fit == "stretch"
 
 
 def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:
@@ -139,15 +165,18 @@ def _is_whole(target: Path) -> bool:
     return digest.hexdigest() == facts["pixels_sha256"]
 
 
-def _open(target: Path) -> Packed:
+def _open(target: Path, settings: ImageSettings) -> Packed:
     with (target / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
         quarantine = [(path, reason) for path, reason in csv.reader(handle)][1:]
-    rows = manifest.read(target / "files.csv")
+    # copy-on-write only so that torch can wrap it without a warning; nobody writes to it
+    images = np.load(target / "images.npy", mmap_mode="c", allow_pickle=False)
+    files = np.load(target / "files.npy", allow_pickle=False)
     return Packed(
-        rows=rows,
-        # copy-on-write only so that torch can wrap it without a warning; nobody writes to it
-        images=np.load(target / "images.npy", mmap_mode="c", allow_pickle=False),
-        labels=np.array([row.label for row in rows], dtype=np.uint8),
+        rows=manifest.read(target / "files.csv"),
+        images=images,
+        files=files,
+        first=np.unique(files, return_index=True)[1],
+        thumbs=images if is_thumbs(settings) else np.load(target / "thumbs.npy", mmap_mode="r", allow_pickle=False),
         quarantine=quarantine,
         folder=target,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, Row
+from datasets.partition import check_settings
 
 LAW = 1  # raise it when the same settings draw other pictures
 SPLITS = ("train", "val", "test")
@@ -36,6 +37,7 @@ class SyntheticSettings:
     strength: each fake's plane is a blend of original and distorted; the weight of the distorted one is drawn uniformly
     between 0 and strength, so that a few fakes cannot be told however well a network is trained.
     image_size: an int or [height, width]; train, val, test: pictures in each split, half of them fake.
+    fold: 0 to folds - 1 makes that part of all pictures the test split instead; none: no folds.
     """
 
     source: str = "synthetic"
@@ -46,6 +48,8 @@ class SyntheticSettings:
     train: int = 8000
     val: int = 2000
     test: int = 2000
+    fold: int | None = None
+    folds: int = 5
     data_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +69,7 @@ class SyntheticSettings:
                 raise ValueError(f"data.{split}={count}: expected an even whole number of at least 2")
         if not _is_whole(self.data_seed) or not 0 <= self.data_seed < 2**32:
             raise ValueError(f"data.data_seed={self.data_seed}: expected a whole number from 0 to {2**32 - 1}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True)

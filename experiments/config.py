@@ -52,13 +52,16 @@ class Config:
 
     @property
     def digest(self) -> str:
-        """Covers every setting that makes the result, but not the seed, nor names, nor where things lie and run."""
+        """Covers every setting that makes the result, but not the seed and the fold, over which results are averaged,
+        nor names, nor where things lie and run."""
         return hashlib.sha256(json.dumps(self.condition(), sort_keys=True).encode()).hexdigest()[:10]
 
     @property
     def folder(self) -> Path:
-        """runs/<data>/<model>/<aug>/<digest>-seed<k>"""
-        return self.runs_root / self.data.name / self.model.name / self.aug.name / f"{self.digest}-seed{self.seed}"
+        """runs/<data>/<model>/<aug>/<digest>-seed<k>, with -fold<f> before the seed where there are folds"""
+        fold = "" if self.data.fold is None else f"-fold{self.data.fold}"
+        name = f"{self.digest}{fold}-seed{self.seed}"
+        return self.runs_root / self.data.name / self.model.name / self.aug.name / name
 
     def condition(self) -> dict[str, Any]:
         """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, 32 and
@@ -67,6 +70,8 @@ class Config:
         for key in ("name", "space", "factor"):  # what the operations already say
             del settings["aug"][key]
         del settings["train"]["name"]
+        if settings["data"].pop("fold") is None:
+            del settings["data"]["folds"]
         settings["data"]["image_size"] = list(image_settings(self.data).size)
         if "root" in settings["data"]:
             settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())

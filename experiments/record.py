@@ -80,14 +80,21 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
             file.write(json.dumps(plain, allow_nan=False) + "\n")
 
 
+def write_audit(folder: Path, report: Mapping[str, Any]) -> None:
+    """audit.json: what separates the classes of this run's data besides what they show."""
+    _write_json(folder / "audit.json", report)
+
+
 def write_predictions(folder: Path, rows: Sequence[Row], scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """predictions.csv: row of the manifest, split, path, label, score, for each split's (row indices, scores)."""
+    """predictions.csv: row of the manifest, split, path, label, source, group, score, for each split's (row indices,
+    scores)."""
     with whole_file(folder / "predictions.csv") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "split", "path", "label", "score"])
+        writer.writerow(["row", "split", "path", "label", "source", "group", "score"])
         for split, (indices, values) in scores.items():
             for index, score in zip(indices.tolist(), values.tolist(), strict=True):
-                writer.writerow([index, split, rows[index].path, rows[index].label, repr(score)])
+                row = rows[index]
+                writer.writerow([index, split, row.path, row.label, row.source, row.group, repr(score)])
 
 
 def mark_done(folder: Path) -> None:

@@ -22,8 +22,8 @@ class Run:
 
     @property
     def condition(self) -> tuple[str, str, str, str]:
-        """(data, model, aug, digest): what runs that differ only in their seed share."""
-        return (*self.folder.parts[-4:-1], self.folder.name.split("-seed")[0])  # type: ignore[return-value]
+        """(data, model, aug, digest): what runs that differ only in their seed or fold share."""
+        return (*self.folder.parts[-4:-1], self.folder.name.split("-")[0])  # type: ignore[return-value]
 
 
 def read(folder: Path) -> Run:
@@ -37,7 +37,7 @@ def read(folder: Path) -> Run:
 
 
 def summary(runs: Sequence[Run], metric: str = "test/accuracy") -> list[str]:
-    """One line a condition: mean, standard deviation over seeds (n - 1) and n; empty without runs."""
+    """One line a condition: mean, standard deviation over seeds and folds (n - 1) and n; empty without runs."""
     members: dict[tuple, list[float]] = defaultdict(list)
     for run in runs:
         members[run.condition].append(run.metrics[-1][metric])

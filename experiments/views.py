@@ -71,5 +71,5 @@ def _decoded(locations: Sequence[Location], settings: ImageSettings) -> np.ndarr
     for location, result in zip(locations, decode_all(locations, settings), strict=True):
         if isinstance(result, Bad):
             raise DataError(f"{getattr(location, 'path', location)}: {result.reason}")
-        pictures.append(result.pixels)
+        pictures.append(result.pixels[0])
     return np.stack(pictures)

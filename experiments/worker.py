@@ -9,19 +9,20 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from datasets import build
+from datasets import audit, build
 from datasets.decoding import usable_cpus
 from datasets.manifest import FAKE, REAL, DataError, whole_file
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.color import build_view
-from detector.metrics import best_threshold, evaluate
+from detector.metrics import best_threshold
 from detector.models import build_model
 from detector.predict import predict
 from detector.randomness import derive
 from detector.train import Epoch, NotFinite, Steps, Training, fit
 from experiments import record
 from experiments.config import Config, ConfigError
+from experiments.measures import measure, sources
 from experiments.tracking import Tracker
 
 _prepared: dict[str, build.Dataset] = {}
@@ -38,8 +39,11 @@ class Worker:
         self.data = data = prepared(config)
         for note in data.notes:
             print(note)
+        if warning := audit.warning(data.audit):
+            print(f"warning: {warning}", file=sys.stderr)
         self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
         self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
+        self.sources = {split: sources([data.rows[i] for i in rows.tolist()]) for split, rows in self.rows.items()}
         self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
@@ -79,9 +83,11 @@ class Worker:
             "notes": self.data.notes,
         }
         record.write_provenance(self.folder, facts, process, number=number)
+        record.write_audit(self.folder, self.data.audit)
         with Tracker(self.folder, resume=self._marks().get(training.epoch)) as tracker:
             if not state:
                 tracker.text("configuration", f"```yaml\n{config_text}```")
+                tracker.text("audit", "```\n" + "\n".join(audit.lines(self.data.audit)) + "\n```")
             scores = self._train(training, tracker, threads)
             if scores is None or config.train.keep == "best":
                 if config.train.keep == "best":
@@ -91,6 +97,10 @@ class Worker:
         process["seconds"] = round(time.perf_counter() - started, 2)
         record.write_provenance(self.folder, facts, process, number=number)
         record.mark_done(self.folder)
+        for source in self.sources["test"]:
+            images = len(self.sources["test"][source])
+            accuracy, auc = (metrics[f"test/{source}/{name}"] for name in ("accuracy", "auc"))
+            print(f"  {source}: test accuracy {accuracy:.4f}, AUC {auc:.4f} ({images:,} images)")
         print(
             f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
             f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} images; {self.data.quarantined} quarantined)",
@@ -114,10 +124,10 @@ class Worker:
         return scores
 
     def _record_epoch(self, event: Epoch, scores: dict[str, np.ndarray], training: Training, tracker: Tracker) -> None:
-        measured = _named("train", evaluate(event.scores, self.data.labels[event.rows], threshold=None))
-        measured |= _named("val", evaluate(scores["val"], self.labels["val"], threshold=None))
+        measured = measure("train", event.scores, self.data.labels[event.rows], {}, threshold=None)
+        measured |= self._measured("val", scores["val"])
         self.history.append({"epoch": event.epoch, "step": training.step, **measured})
-        test = _named("test", evaluate(scores["test"], self.labels["test"], threshold=None))
+        test = self._measured("test", scores["test"])
         speed = len(event.rows) / event.seconds
         tracker.epoch(event.epoch, measured | test, images_per_second=speed)
         for split in ("val", "test"):
@@ -147,7 +157,7 @@ class Worker:
         kept = self.best["epoch"] if self.config.train.keep == "best" else training.epoch
         measured: dict[str, float] = {"val/threshold": threshold}
         for split in ("val", "test"):
-            measured |= _named(split, evaluate(scores[split], self.labels[split], threshold=threshold))
+            measured |= self._measured(split, scores[split], threshold)
             tracker.figures(kept, split, self.labels[split], scores[split], threshold)
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": training.step, **measured}])
         pairs = {split: (self.rows[split].numpy(), scores[split]) for split in ("val", "test")}
@@ -164,6 +174,9 @@ class Worker:
             group,
         )
         return measured
+
+    def _measured(self, split: str, scores: np.ndarray, threshold: float | None = None) -> dict[str, float]:
+        return measure(split, scores, self.labels[split], self.sources[split], threshold=threshold)
 
     def _scores(self, model: torch.nn.Module) -> dict[str, np.ndarray]:
         key = derive(self.config.seed, "evaluation")
@@ -262,7 +275,3 @@ def flattened(config: Config) -> dict[str, Any]:
         if key != "name"
     }
     return names | details
-
-
-def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:
-    return {f"{split}/{name}": value for name, value in metrics.items()}

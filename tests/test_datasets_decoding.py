@@ -72,7 +72,9 @@ def picture(number):
 
 def numbers(results):
     """What each picture says; the reason for bad ones."""
-    return [r.reason if isinstance(r, Bad) else int(r.pixels[4, 6, 0]) + 256 * int(r.pixels[4, 6, 1]) for r in results]
+    return [
+        r.reason if isinstance(r, Bad) else int(r.pixels[0, 4, 6, 0]) + 256 * int(r.pixels[0, 4, 6, 1]) for r in results
+    ]
 
 
 def test_results_come_in_order_with_their_facts_whatever_the_number_of_children():
@@ -83,7 +85,7 @@ def test_results_come_in_order_with_their_facts_whatever_the_number_of_children(
     data = locations[5].data
     first = results[5]
     assert isinstance(first, Decoded)
-    assert first.pixels.shape == (8, 12, 3) and first.pixels.dtype == np.uint8
+    assert first.pixels.shape == (1, 8, 12, 3) and first.pixels.dtype == np.uint8
     assert (first.sha256, first.width, first.height, first.format, first.bytes) == (
         hashlib.sha256(data).hexdigest(),
         24,
@@ -179,7 +181,7 @@ def test_each_odd_image_is_decoded_or_refused_with_a_reason(odd_images, capfd):
     assert 800 < len(results) - len(reasons) < 900
     assert not [reason for reason in reasons if "died" in reason or "longer" in reason]
     for side in ("Landscape", "Portrait"):
-        shown = [results[f"exif-orientation/{side}_{number}.jpg"].pixels.astype(int) for number in range(9)]
+        shown = [results[f"exif-orientation/{side}_{number}.jpg"].pixels[0].astype(int) for number in range(9)]
         for turned in shown:
             assert np.abs(turned - shown[1]).mean() < 1
     assert capfd.readouterr() == ("", "")

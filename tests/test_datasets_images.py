@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.images import FITS, BadImage, ImageSettings, decode, fit
+from datasets.images import FITS, BadImage, ImageSettings, decode, fit, pieces
 
 SETTINGS = ImageSettings()
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -294,3 +294,31 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(wrong, text):
     with pytest.raises(ValueError, match=text) as error:
         ImageSettings(**wrong)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 85, 95, 100])
+@pytest.mark.parametrize(("number", "sampling"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
+def test_the_quality_and_the_sampling_a_jpeg_was_saved_with_are_found_again(quality, number, sampling):
+    data = encode(Image.fromarray(NOISE), "JPEG", quality=quality, subsampling=number)
+    _, facts = decode(data, SETTINGS)
+    assert (facts.mode, facts.quality, facts.sampling) == ("RGB", quality, sampling)
+    grey = encode(Image.fromarray(NOISE).convert("L"), "JPEG", quality=quality)
+    assert decode(grey, SETTINGS)[1].mode == "L" and decode(grey, SETTINGS)[1].quality == quality
+    assert decode(encode(Image.fromarray(NOISE), "PNG"), SETTINGS)[1].quality == 0
+
+
+def test_patches_are_pieces_of_the_image_as_it_is_none_overlapping_and_the_same_every_time():
+    image = np.arange(50 * 70, dtype=np.uint16).view(np.uint8).reshape(50, 70, 2)
+    image = np.dstack([image, image[:, :, 0] ^ 77])  # every pixel has its own colour
+    place = {tuple(pixel): (y, x) for y, line in enumerate(image.tolist()) for x, pixel in enumerate(line)}
+    settings = ImageSettings(size=(16, 16), fit="patches", patches=9)
+    found = pieces(image, settings)
+    assert found.shape == (9, 16, 16, 3)
+    corners = [place[tuple(patch[0, 0].tolist())] for patch in found]
+    for (y, x), patch in zip(corners, found, strict=True):
+        np.testing.assert_array_equal(patch, image[y : y + 16, x : x + 16])
+    assert len({place[tuple(pixel)] for patch in found for line in patch.tolist() for pixel in line}) == 9 * 256
+    np.testing.assert_array_equal(found, pieces(image, settings))
+    assert len(pieces(image, ImageSettings(size=(16, 16), fit="patches", patches=100))) == 12  # all there are
+    with pytest.raises(BadImage, match="70x50 pixels; a patch of 64x64 does not fit in"):
+        pieces(image, ImageSettings(size=(64, 64), fit="patches"))

@@ -11,7 +11,19 @@ from datasets import manifest
 from datasets.manifest import FAKE, REAL, DataError, Row, whole_file
 
 ROWS = [
-    Row("train/REAL/0000 (2).jpg", REAL, "train", "cifake", "automobile", "ab" * 32, 32, 32, "JPEG", 979, "ab"),
+    Row(
+        "train/REAL/0000 (2).jpg",
+        REAL,
+        "train",
+        "cifake",
+        "automobile",
+        "ab" * 32,
+        32,
+        32,
+        "JPEG",
+        bytes=979,
+        group="ab",
+    ),
     Row('odd, "quoted"\nname 🌈.png', FAKE, "unused"),
     Row("c.png", FAKE),
 ]

@@ -1,9 +1,10 @@
 import random
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 
-from datasets.duplicates import count_pairs, group_exact
+from datasets.duplicates import count_pairs, group
 from datasets.manifest import FAKE, REAL, DataError, Row
 from datasets.partition import assign
 
@@ -25,6 +26,10 @@ def drawn_rows(count, *, split="", twins=0):
                 )
             )
     return group_exact(rows)
+
+
+def group_exact(rows):
+    return group(rows, np.empty((0, 2), np.int64))
 
 
 def cut(rows, **changes):
@@ -80,9 +85,51 @@ def test_pairs_are_counted_within_and_across_the_classes():
         Row(str(i), label, sha256=content * 64)
         for i, (label, content) in enumerate([(0, "a"), (0, "a"), (0, "a"), (1, "a"), (1, "b"), (1, "b")])
     ]
-    assert count_pairs(group_exact(rows)) == {"REAL": 3, "FAKE": 1, "across": 3}
+    assert count_pairs(rows) == {"REAL": 3, "FAKE": 1, "across": 3}
 
 
 def test_too_few_images_for_a_split_are_refused():
     with pytest.raises(DataError, match="no REAL image is left for the split val"):
         cut(drawn_rows(3))
+
+
+def test_a_source_without_a_test_split_gets_one_though_another_brings_its_own():
+    official = drawn_rows(50, split="train") + [
+        Row(f"test/{i}", i % 2, "test", "drawn", sha256=f"t{i:05}".ljust(64, "0")) for i in range(20)
+    ]
+    more = [Row(f"more/{i}", i % 2, "", "more", sha256=f"m{i:05}".ljust(64, "0")) for i in range(100)]
+    rows = cut(group_exact([*official, *more])).rows
+    counts = Counter((row.source, row.split) for row in rows)
+    assert counts["drawn", "test"] == 20 and counts["more", "test"] == 10
+    assert counts["drawn", "val"] == 20 and counts["more", "val"] == 18
+
+
+def test_each_image_is_tested_in_exactly_one_fold_and_no_group_is_torn():
+    rows = group_exact(drawn_rows(200, split="train", twins=40) + drawn_rows(60, split="test"))
+    tested, sizes = Counter(), []
+    for fold in range(5):
+        split = cut(rows, fold=fold, folds=5).rows
+        mine = [row for row in split if row.split == "test"]
+        tested.update(row.path for row in mine)
+        sizes.append(Counter(row.label for row in mine))
+        assert not {row.group for row in mine} & {row.group for row in split if row.split in ("train", "val")}
+        assert {"train", "val", "test"} == {row.split for row in split}
+    assert tested == Counter(row.path for row in rows)
+    assert all(abs(size[label] - 52) <= 2 for size in sizes for label in (REAL, FAKE))
+
+
+def test_one_huge_group_does_not_swallow_a_split_and_a_class_of_one_group_is_refused_saying_so():
+    def by_author(count, most):
+        return [
+            Row(f"x/{i}", REAL, "", "x", sha256=f"x{i:05}".ljust(64, "0"), ties="author:z" * (i < most))
+            for i in range(count)
+        ]
+
+    rows = cut(group_exact(by_author(200, 120) + drawn_rows(200))).rows
+    mine = Counter(row.split for row in rows if row.source == "x")
+    assert mine["test"] == 20 and mine["val"] == 36
+    everything = by_author(50, 50) + [row for row in drawn_rows(50) if row.label == FAKE]
+    with pytest.raises(
+        DataError, match=r"no REAL image is left .*50 REAL images in 1 group that stays together, the largest of 50;"
+    ):
+        cut(group_exact(everything))

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
-    "datasets": {"datasets", "numpy", "PIL", "requests", "urllib3", "tqdm"},
+    "datasets": {"datasets", "numpy", "PIL", "requests", "urllib3", "replicate", "httpx", "tqdm"},
     "detector": {"detector", "numpy", "torch", "kornia", "torchvision"},
     "experiments": {
         *("experiments", "datasets", "detector", "numpy", "PIL", "tqdm", "torch"),
@@ -16,6 +16,8 @@ MAY_IMPORT = {
     },
     "scripts": {"datasets", "experiments"},
 }
+# FLUX.1-schnell on this machine: imported only where it is asked for
+EXCEPTIONS = {"datasets/flux/local.py": {"torch", "diffusers"}}
 FILES = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -34,7 +36,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_what_its_folder_may_know(path):
     folder = path.relative_to(ROOT).parts[0]
-    assert imported(path) <= MAY_IMPORT[folder]
+    assert imported(path) <= MAY_IMPORT[folder] | EXCEPTIONS.get(path.relative_to(ROOT).as_posix(), set())
 
 
 def test_the_manifest_imports_nothing_of_ours():
@@ -56,4 +58,4 @@ def test_no_module_of_ours_has_the_name_of_one_of_the_other_datasets_package():
         "builder combine config data_files download exceptions features filesystems fingerprint formatting hub info "
         "inspect io load naming parallel search splits streaming table utils"
     )
-    assert not {path.stem for path in (ROOT / "datasets").glob("*.py")} & set(theirs.split())
+    assert not {path.stem for path in (ROOT / "datasets").iterdir()} & set(theirs.split())

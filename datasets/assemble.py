@@ -1,0 +1,202 @@
+"""Origins in, one built set out: equalised images, a manifest, a recipe, a quarantine, all whole or not at all."""
+
+import csv
+import fcntl
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets import built, duplicates, manifest, origins, store
+from datasets.decoding import Bad, Decoded, Location, decode_all, usable_cpus
+from datasets.equalize import EqualizeSettings, equalize
+from datasets.images import BadImage, ImageSettings, decode
+from datasets.manifest import DataError, Row, whole_file
+from datasets.origins import Origin
+
+FACTS = store.FACTS
+SAMPLE = ImageSettings(size=(8, 8))  # the pixels are not needed yet, only whether they can be had
+
+
+class BuilderBusy(Exception):
+    """Another process is building the same set."""
+
+    exit_status = 3
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """home: folder of the set; rows: of its manifest; quarantine: (path, reason) of what was left out."""
+
+    home: Path
+    rows: list[Row]
+    quarantine: list[tuple[str, str]]
+
+
+def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *, data_root: Path) -> Assembled:
+    """Build the set `data_root`/`name`; the same origins and law make the same bytes, however often it is started.
+
+    law: what brings both classes to one size and codec; CIFAKE, whose classes have one already, passes as it is. None:
+    everything passes as it is. What passes is not copied: its files must stay where they are.
+    DataError where a name is taken or a class is missing, BuilderBusy where another process builds the set, OSError
+    where the disk does not take it.
+    """
+    home = data_root / name
+    _check(name, found, home)
+    with _alone(home):
+        passing: list[Row] = []
+        originals: list[tuple[Row, Location]] = []
+        thumbs: list[np.ndarray] = []
+        quarantine: list[tuple[str, str]] = []
+        for origin in found:
+            listing = origins.listing(origin, data_root)
+            for (row, place), result in _read(listing, origin.name):
+                if isinstance(result, Bad):
+                    quarantine.append((row.path, result.reason))
+                elif law and origin.kind != "cifake":
+                    originals.append((_with_facts(row, result), place))
+                    thumbs.append(result.thumb.copy())
+                else:
+                    passing.append(_with_facts(row, result))
+        made, bad = _equalized(_tied(originals, thumbs), law, home) if law else ([], [])
+        quarantine += bad
+        rows = sorted([*passing, *made], key=lambda row: row.path)
+        labels = {row.label for row in rows}
+        if labels != {manifest.REAL, manifest.FAKE}:
+            missing = ({manifest.REAL, manifest.FAKE} - labels).pop()
+            raise DataError(f"{home}: no {manifest.NAME_OF_LABEL[missing]} image is left; {_why(quarantine)}")
+        store.write_quarantine(home / "quarantine.csv", quarantine)
+        manifest.write(home / built.MANIFEST, rows)
+        built.write_recipe(home, built.Recipe(list(found), asdict(law) if law else None))
+        _remove_others(home, rows)
+    return Assembled(home, rows, quarantine)
+
+
+def read_quarantine(home: Path) -> list[tuple[str, str]]:
+    """(path, reason) of what was left out when a set was built."""
+    with (home / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
+        return [(path, reason) for path, reason in csv.reader(handle)][1:]
+
+
+def _check(name: str, found: Sequence[Origin], home: Path) -> None:
+    taken = ("cifake", "folder", "synthetic", origins.COLLECTIONS)
+    if not name or name != Path(name).name or name.startswith(".") or name in taken:
+        raise DataError(f"--name {name!r}: expected a plain name, it becomes a folder; not one of {', '.join(taken)}")
+    if home.exists() and not (home / built.RECIPE).exists() and not _ours(home):
+        raise DataError(f"{home}: holds something else; give another --name, or remove it")
+    names = [origin.name for origin in found]
+    for twice in sorted({word for word in names if names.count(word) > 1}):
+        raise DataError(f"{twice}: two sources of this name; give each once, or rename a folder")
+
+
+def _ours(home: Path) -> bool:
+    """Whether a folder holds nothing but what an interrupted build leaves."""
+    return all(entry.name == built.IMAGES or entry.name.startswith(".") for entry in home.iterdir())
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuilderBusy(f"{home}: another process is building it; wait until it is done") from None
+        yield
+
+
+def _read(listing: list[tuple[Row, Location]], name: str) -> Iterator[tuple[tuple[Row, Location], Decoded | Bad]]:
+    """Every image decoded once in a guarded process."""
+    with closing(decode_all([place for _, place in listing], SAMPLE, description=f"reading {name}")) as results:
+        for pair, result in zip(listing, results, strict=True):
+            if isinstance(result, Decoded) and pair[0].sha256 not in ("", result.sha256):
+                result = Bad("its bytes are not those that were noted when it was collected")
+            yield pair, result
+
+
+def _tied(originals: list[tuple[Row, Location]], thumbs: list[np.ndarray]) -> list[tuple[Row, Location]]:
+    """The originals, near-duplicates tied to one another: equalising may crop twins differently."""
+    if not originals:
+        return []
+    rows = [row for row, _ in originals]
+    grouped = duplicates.group([replace(row, ties="") for row in rows], duplicates.near_pairs(np.stack(thumbs)))
+    members = Counter(row.group for row in grouped)
+    return [
+        (replace(row, ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
+        for (row, place), alike in zip(originals, grouped, strict=True)
+    ]
+
+
+def _with_facts(row: Row, result: Decoded) -> Row:
+    return replace(row, **{key: getattr(result, key) for key in FACTS})
+
+
+def _equalized(
+    listing: list[tuple[Row, Location]], law: EqualizeSettings, home: Path
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Both classes under one law, in threads: these images have been read whole before, and Pillow frees the lock."""
+    rows, bad = [], []
+
+    def make(pair: tuple[Row, Location]) -> Row | tuple[str, str]:
+        try:
+            return _make(*pair, law, home)
+        except BadImage as error:
+            return pair[0].path, str(error)
+
+    pool = ThreadPoolExecutor(usable_cpus())
+    try:
+        outcomes = tqdm(pool.map(make, listing), "equalising", len(listing), unit=" images", disable=None)
+        for outcome in outcomes:
+            if isinstance(outcome, Row):
+                rows.append(outcome)
+            else:
+                bad.append(outcome)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return rows, bad
+
+
+def _make(row: Row, place: Location, law: EqualizeSettings, home: Path) -> Row:
+    """Equalise one image into the set's folder; a file that is there already with the same bytes stays."""
+    original = place.read()
+    if hashlib.sha256(original).hexdigest() != row.sha256:
+        raise BadImage("changed while the set was being built")
+    result = equalize(original, law)
+    key = hashlib.sha256(f"{row.path}\0{row.sha256}\0{json.dumps(asdict(law))}".encode()).hexdigest()[:20]
+    path = f"{built.IMAGES}/{row.source}/{key}.jpg"
+    file = home / path
+    if not file.is_file() or file.read_bytes() != result.data:
+        with whole_file(file, "wb") as handle:
+            handle.write(result.data)
+    _, facts = decode(result.data, ImageSettings())
+    was = {"path": row.path} | {key: getattr(row, key) for key in FACTS} | {"made": result.facts}
+    return replace(
+        row,
+        path=path,
+        sha256=hashlib.sha256(result.data).hexdigest(),
+        bytes=len(result.data),
+        was=json.dumps(was),
+        **asdict(facts),
+    )
+
+
+def _remove_others(home: Path, rows: Sequence[Row]) -> None:
+    """Images of an earlier law, and halves that a killed process left, go; only below the set's own folder."""
+    named = {row.path for row in rows}
+    for file in (home / built.IMAGES).rglob("*"):
+        if file.is_file() and file.relative_to(home).as_posix() not in named:
+            file.unlink()
+
+
+def _why(quarantine: Sequence[tuple[str, str]]) -> str:
+    if not quarantine:
+        return "a set needs both classes"
+    path, reason = quarantine[0]
+    return f"{len(quarantine)} were left out, the first is {path}: {reason}"
