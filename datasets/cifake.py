@@ -115,7 +115,14 @@ def listing(origin: Path) -> list[tuple[Row, Entry | FileLocation]]:
         if name.rpartition("/")[0] in folders:
             path = name.removeprefix(around).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             split, label, file = path.split("/")
-            row = Row(path, LABELS[label.upper()], split=split.lower(), source="cifake", category=category(file))
+            row = Row(
+                path,
+                LABELS[label.upper()],
+                split=split.lower(),
+                source="cifake",
+                category=category(file),
+                license="MIT",
+            )
             listed.append((row, location))
     return sorted(listed, key=lambda pair: pair[0].path)
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from datasets import build, store
 from datasets.folder import FolderSettings
+from datasets.images import fit
 from datasets.manifest import FAKE, REAL, DataError
 
 ROOT = Path(build.__file__).parents[1]
@@ -204,6 +205,25 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
     deadline = time.monotonic() + 60
     assert [process.wait(deadline - time.monotonic()) for process in both] == [0, 0]
     assert (tmp_path / "count").read_text() == "packed\n"
+
+
+def test_patches_of_a_picture_stay_in_one_split_under_its_label_and_lead_back_to_its_file(tmp_path):
+    root = drawn_folder(tmp_path / "in", count=20)
+    draw(root / "Real" / "small.png", seed=1, size=(15, 60))
+    data = prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=0.1)
+    assert data.images.shape == (40 * 2, 16, 16, 3) and data.quarantined == 1  # 40x30 pixels hold two
+    assert len(data.first) == len(data.thumbs) == len(data.locations) == 40
+    for number, first in enumerate(data.first):
+        mine = data.rows[first : first + 2]
+        name, _, patch = mine[0].path.partition("#")
+        assert patch == "0" and [row.path for row in mine] == [f"{name}#0", f"{name}#1"]
+        assert len({(row.split, row.group, row.label) for row in mine}) == 1
+        assert data.locations[number].read() == (root / name).read_bytes()
+        whole = np.asarray(Image.open(root / name))
+        np.testing.assert_array_equal(data.thumbs[number], fit(whole, (32, 32), "stretch"))
+        windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16, 3))[:, :, 0]
+        for patch in data.images[first : first + 2]:
+            assert (windows == patch).all(axis=(2, 3, 4)).any()
 
 
 ODD_IMAGES = ROOT.parent / "shared" / "data" / "odd-images.zip"

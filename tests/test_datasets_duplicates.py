@@ -88,12 +88,14 @@ def test_altered_copies_are_found_and_different_pictures_of_one_class_stay_apart
     assert len(known) <= 0.01 * len(originals)
 
 
-def test_the_pairs_are_the_same_in_any_order():
+def test_the_pairs_are_the_same_in_any_order(monkeypatch):
     thumbs, copies = planted.with_copies(1500, 150)
     random = np.random.default_rng(1)
     for _ in range(2):  # a copy of a copy of a copy: some are found, some are not
         thumbs[-75:] = [planted.altered(thumb, "cropped by 5 % on every side", random) for thumb in thumbs[-75:]]
-    thumbs = np.concatenate([thumbs, thumbs[:50]])
+    frames = np.clip(thumbs[60] * 0.9 + random.normal(0, 2, (60, 32, 32, 3)), 0, 255).astype(np.uint8)
+    thumbs = np.concatenate([thumbs, thumbs[:50], frames])
+    monkeypatch.setattr(duplicates, "MOST_CANDIDATES", 4)  # so that some are left out
     order = np.random.default_rng(0).permutation(len(thumbs))
     pairs = near_pairs(thumbs)
     assert as_set(np.sort(order[near_pairs(thumbs[order])], axis=1)) == as_set(pairs)
@@ -157,12 +159,11 @@ def test_none_and_one_have_no_pairs(count):
 
 
 def test_in_cifake_no_photograph_is_taken_for_a_generated_picture():
-    thumbs = np.concatenate([real_thumbnails(f"test/{label}/", 6000) for label in ("REAL", "FAKE")])
-    labels = np.repeat([REAL, FAKE], [5006, 4926])
-    pairs = near_pairs(thumbs)
-    kinds = Counter(map(tuple, labels[pairs].tolist()))
+    parts = [real_thumbnails(f"test/{label}/", 3500) for label in ("REAL", "FAKE")]
+    labels = np.repeat([REAL, FAKE], [len(part) for part in parts])
+    kinds = Counter(map(tuple, labels[near_pairs(np.concatenate(parts))].tolist()))
     assert kinds[REAL, FAKE] == 0
-    assert 10 <= kinds[REAL, REAL] <= 60 and 5 <= kinds[FAKE, FAKE] <= 30
+    assert 3 <= kinds[REAL, REAL] <= 40 and 1 <= kinds[FAKE, FAKE] <= 20
 
 
 def drawn_rows(count, random):

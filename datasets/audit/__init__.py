@@ -37,7 +37,7 @@ IMBALANCE = 1.5
 SWAP_QUALITIES = (50, 92)
 # Of these the quality is a fact of its own, or nothing was lost: what is left of the bytes is the picture's own.
 EXPLAINED = {"JPEG", "PNG", "BMP", "GIF"}
-DETAILED = "at one codec and quality, bytes go with how detailed pictures are"
+DETAILED = "bytes go with how detailed pictures are, once codec and quality are the same"
 LAST_CODEC = (
     "all were equalised, so it may be what they show, such as smooth colours, or what little an earlier codec left"
 )
