@@ -1,6 +1,5 @@
 """Origins in, one built set out: equalised images, a manifest, a recipe, a quarantine, all whole or not at all."""
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -68,21 +67,12 @@ def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *
         made, bad = _equalized(_tied(originals, thumbs), law, home) if law else ([], [])
         quarantine += bad
         rows = sorted([*passing, *made], key=lambda row: row.path)
-        labels = {row.label for row in rows}
-        if labels != {manifest.REAL, manifest.FAKE}:
-            missing = ({manifest.REAL, manifest.FAKE} - labels).pop()
-            raise DataError(f"{home}: no {manifest.NAME_OF_LABEL[missing]} image is left; {_why(quarantine)}")
+        _check_left(found, rows, quarantine)
         store.write_quarantine(home / "quarantine.csv", quarantine)
         manifest.write(home / built.MANIFEST, rows)
         built.write_recipe(home, built.Recipe(list(found), asdict(law) if law else None))
         _remove_others(home, rows)
     return Assembled(home, rows, quarantine)
-
-
-def read_quarantine(home: Path) -> list[tuple[str, str]]:
-    """(path, reason) of what was left out when a set was built."""
-    with (home / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
-        return [(path, reason) for path, reason in csv.reader(handle)][1:]
 
 
 def _check(name: str, found: Sequence[Origin], home: Path) -> None:
@@ -195,8 +185,14 @@ def _remove_others(home: Path, rows: Sequence[Row]) -> None:
             file.unlink()
 
 
-def _why(quarantine: Sequence[tuple[str, str]]) -> str:
-    if not quarantine:
-        return "a set needs both classes"
-    path, reason = quarantine[0]
-    return f"{len(quarantine)} were left out, the first is {path}: {reason}"
+def _check_left(found: Sequence[Origin], rows: Sequence[Row], quarantine: Sequence[tuple[str, str]]) -> None:
+    """DataError where all images of an origin were left out, or a class is missing."""
+    left = {row.source for row in rows}
+    for origin in found:
+        if origin.name not in left:
+            reasons = [reason for path, reason in quarantine if path.startswith(f"{origin.name}/")]
+            raise DataError(f"{origin.name}: none of its {len(reasons):,} images can be used; the first: {reasons[0]}")
+    labels = {row.label for row in rows}
+    for name, label in manifest.LABELS.items():
+        if label not in labels:
+            raise DataError(f"{', '.join(sorted(left))}: no {name} image among them; a set needs both classes")

@@ -63,7 +63,7 @@ def text(
         _law(recipe),
         _table(["class", "size", "format", "quality, least / median / most"], _sizes(rows)),
         "## Left out",
-        _left_out(quarantine),
+        _bullets(left_out(quarantine)) or "Nothing.",
         "## Duplicates and splits",
         _bullets(notes),
         "## Audit",
@@ -127,10 +127,8 @@ def _sizes(rows: Sequence[Row]) -> list[list[object]]:
     return lines
 
 
-def _left_out(quarantine: Sequence[tuple[str, str]]) -> str:
-    if not quarantine:
-        return "Nothing."
-    kinds = Counter((path.split("/")[0], reason.split(";")[0]) for path, reason in quarantine)
-    shown = [f"{source}: {number} x {reason}" for (source, reason), number in kinds.most_common(8)]
-    more = [f"and {len(kinds) - 8} more reasons"] if len(kinds) > 8 else []
-    return f"{len(quarantine)} files, listed in quarantine.csv:\n\n" + _bullets(shown + more)
+def left_out(quarantine: Sequence[tuple[str, str]]) -> list[str]:
+    """How many of which source were left out, by reason, the most frequent eight; empty where nothing was."""
+    kinds = Counter((path.split("/")[0], reason) for path, reason in quarantine)
+    shown = [f"{source}: {number:,} x {reason}" for (source, reason), number in kinds.most_common(8)]
+    return shown + ([f"and {len(kinds) - 8:,} more reasons"] if len(kinds) > 8 else [])

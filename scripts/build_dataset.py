@@ -85,6 +85,8 @@ def build(arguments: argparse.Namespace) -> None:
     path, data = card.write(made, root)
     for line in (*data.notes, *audit.lines(data.audit)):
         print(line)
+    for line in card.left_out(made.quarantine):
+        print(f"left out: {line}")
     left = f", {len(made.quarantine):,} left out (see {made.home / 'quarantine.csv'})" if made.quarantine else ""
     print(f"{len(made.rows):,} images{left}; described in {path}")
     where = "" if root == Path("data") else f" data_root={root}"

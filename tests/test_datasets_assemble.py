@@ -146,6 +146,18 @@ def test_a_manifest_edited_by_hand_is_refused_naming_what_is_wrong(pictures, tmp
     assert str(path) in str(caught.value)
 
 
+def test_a_source_that_would_vanish_whole_stops_the_build_and_what_was_built_before_stays(pictures, tmp_path):
+    made = build_set(pictures, tmp_path / "data")
+    before = digests(made.home)
+    with pytest.raises(DataError, match="made: none of its 40 images can be used; the first: 134x77 pixels; to cover"):
+        build_set(pictures, tmp_path / "data", EqualizeSettings(sizes=((80, 80),), long_side=(90, 99)))
+    with pytest.raises(DataError, match="made: no REAL image among them"):
+        assemble.assemble(
+            "mine", [origins.Origin("made", "folder", str(pictures / "made"), FAKE)], LAW, data_root=tmp_path / "data"
+        )
+    assert digests(made.home).items() >= before.items()
+
+
 def test_an_image_that_changed_after_it_was_built_is_quarantined_not_trained_on(pictures, tmp_path):
     made = build_set(pictures, tmp_path / "data")
     picture(made.home / made.rows[3].path, 77, (48, 48), quality=80)

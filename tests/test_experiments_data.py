@@ -1,4 +1,4 @@
-"""k-fold as a sweep, and what a run keeps of its data: folds, sources, audit."""
+"""What a run makes of its data: folds, sources, the audit, the network that goes with them."""
 
 import csv
 import dataclasses
@@ -74,3 +74,10 @@ def test_sources_of_a_set_have_their_own_metrics_in_the_record_and_on_the_termin
     assert {"test/auc", "test/a/auc", "test/b/accuracy_at_threshold", "val/a/auc"} <= set(last)
     with (folder / "predictions.csv").open(newline="") as file:
         assert {row["source"] for row in csv.DictReader(file)} == {"a", "b"}
+
+
+def test_flux_brings_a_network_of_its_size_unless_told_otherwise_and_says_how_to_build_it(verb, tmp_path):
+    status, _, err = verb("data=flux", f"data_root={tmp_path}", f"runs_root={tmp_path}")
+    assert status == 2 and "no such built set; build it with: python scripts/build_dataset.py --name flux" in err
+    status, _, err = verb("data=flux", "model=cnn32", f"data_root={tmp_path}", f"runs_root={tmp_path}")
+    assert status == 2 and "model=cnn32 takes 32x32; model=cnn720 takes any size" in err
