@@ -113,6 +113,9 @@ def test_built_again_it_is_the_same_and_another_law_leaves_nothing_of_the_first(
     build_set(pictures, tmp_path / "data")
     assert digests(made.home) == first
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+    next(iter(stamps)).write_bytes(b"damaged")
+    build_set(pictures, tmp_path / "data")
+    assert digests(made.home) == first
     build_set(pictures, tmp_path / "data", EqualizeSettings(sizes=((40, 40),), long_side=(60, 90)))
     assert len(list((made.home / "images").rglob("*.jpg"))) == 81  # the small one covers 40x40
     assert not any(file.exists() for file in stamps)

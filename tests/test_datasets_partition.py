@@ -118,6 +118,20 @@ def test_each_image_is_tested_in_exactly_one_fold_and_no_group_is_torn():
     assert all(abs(size[label] - 52) <= 2 for size in sizes for label in (REAL, FAKE))
 
 
+def test_folds_are_of_one_size_though_groups_are_not():
+    ties = [f"author:{name}" for name, number in (("a", 24), ("b", 20), ("c", 15), ("d", 4)) for _ in range(number)]
+    rows = group_exact(
+        [
+            Row(f"{label}/{i}", label, sha256=f"{label}{i:05}".ljust(64, "0"), ties=f"{tie}{label}" if tie else "")
+            for label in (REAL, FAKE)
+            for i, tie in enumerate([*ties, *[""] * 57])
+        ]
+    )
+    for fold in range(5):
+        tested = Counter(row.label for row in cut(rows, fold=fold, folds=5).rows if row.split == "test")
+        assert tested == {REAL: 24, FAKE: 24}
+
+
 def test_one_huge_group_does_not_swallow_a_split_and_a_class_of_one_group_is_refused_saying_so():
     def by_author(count, most):
         return [

@@ -64,7 +64,7 @@ def describe(folder: Path) -> list[str]:
     for (source, query), events in sorted(found.items()):
         authors = len({event["author"].lower() for event in events})
         days = sorted(event["uploaded"] for event in events if event["uploaded"])
-        since = f", public since {days[0]} to {days[-1]}" if days else ""
+        since = f", made public from {days[0]} to {days[-1]}" if days else ""
         lines.append(f"{len(events):,} photographs by {authors:,} authors; {source}: {query}{since}")
     return lines
 
