@@ -3,12 +3,15 @@
 import fcntl
 import hashlib
 import json
+import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from tqdm import tqdm
@@ -16,11 +19,14 @@ from tqdm import tqdm
 from datasets import built, duplicates, manifest, origins, store
 from datasets.decoding import Bad, Decoded, Location, decode_all, usable_cpus
 from datasets.equalize import EqualizeSettings, equalize
-from datasets.images import BadImage, ImageSettings, decode
+from datasets.images import THUMB, BadImage, ImageSettings, decode
 from datasets.manifest import DataError, Row, whole_file
 from datasets.origins import Origin
 
 FACTS = store.FACTS
+LOCK = ".build.lock"
+OUR_FILE = re.compile(r"[0-9a-f]{20}\.jpg|\.[0-9a-f]{20}\.jpg\..+\.part")
+MOST_THREADS = 8  # one may hold a picture of 50 megapixels, 300 MB at its largest
 SAMPLE = ImageSettings(size=(8, 8))  # the pixels are not needed yet, only whether they can be had
 
 
@@ -49,10 +55,9 @@ def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *
     """
     home = data_root / name
     _check(name, found, home)
-    with _alone(home):
+    with _alone(home), tempfile.TemporaryFile(dir=home) as scratch:
         passing: list[Row] = []
         originals: list[tuple[Row, Location]] = []
-        thumbs: list[np.ndarray] = []
         quarantine: list[tuple[str, str]] = []
         for origin in found:
             listing = origins.listing(origin, data_root)
@@ -61,45 +66,51 @@ def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *
                     quarantine.append((row.path, result.reason))
                 elif law and origin.kind != "cifake":
                     originals.append((_with_facts(row, result), place))
-                    thumbs.append(result.thumb.copy())
+                    scratch.write(result.thumb.tobytes())
                 else:
                     passing.append(_with_facts(row, result))
-        made, bad = _equalized(_tied(originals, thumbs), law, home) if law else ([], [])
+        _check_copies([*passing, *(row for row, _ in originals)])
+        made, bad = _equalized(_tied(originals, scratch), law, home) if law else ([], [])
         quarantine += bad
         rows = sorted([*passing, *made], key=lambda row: row.path)
         _check_left(found, rows, quarantine)
+        recipe = built.Recipe(list(found), asdict(law) if law else None, finished=False)
+        built.write_recipe(home, recipe)
         store.write_quarantine(home / "quarantine.csv", quarantine)
         manifest.write(home / built.MANIFEST, rows)
-        built.write_recipe(home, built.Recipe(list(found), asdict(law) if law else None))
         _remove_others(home, rows)
+        built.write_recipe(home, replace(recipe, finished=True))
     return Assembled(home, rows, quarantine)
 
 
 def _check(name: str, found: Sequence[Origin], home: Path) -> None:
     taken = ("cifake", "folder", "synthetic", origins.COLLECTIONS)
-    if not name or name != Path(name).name or name.startswith(".") or name in taken:
+    if not re.fullmatch(r"\w[\w.-]*", name) or name in taken:
         raise DataError(f"--name {name!r}: expected a plain name, it becomes a folder; not one of {', '.join(taken)}")
-    if home.exists() and not (home / built.RECIPE).exists() and not _ours(home):
+    ours = (home / built.RECIPE).exists() or (home / LOCK).exists()
+    if home.exists() and any(home.iterdir()) and not ours:
         raise DataError(f"{home}: holds something else; give another --name, or remove it")
+    for root in (Path(origin.root) for origin in found if origin.root):
+        if root.is_relative_to(home.resolve()) or home.resolve().is_relative_to(root):
+            raise DataError(f"{root}: the set would be built into {home}, which is no place apart; give another --name")
     names = [origin.name for origin in found]
     for twice in sorted({word for word in names if names.count(word) > 1}):
-        raise DataError(f"{twice}: two sources of this name; give each once, or rename a folder")
-
-
-def _ours(home: Path) -> bool:
-    """Whether a folder holds nothing but what an interrupted build leaves."""
-    return all(entry.name == built.IMAGES or entry.name.startswith(".") for entry in home.iterdir())
+        raise DataError(f"{twice}: two sources of this name; give a folder another with NAME=PATH")
 
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
-    with (home / ".build.lock").open("w") as lock:
+    with (home / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BuilderBusy(f"{home}: another process is building it; wait until it is done") from None
-        yield
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(home)  # a write to a full disk does not say where
+            raise
 
 
 def _read(listing: list[tuple[Row, Location]], name: str) -> Iterator[tuple[tuple[Row, Location], Decoded | Bad]]:
@@ -111,12 +122,24 @@ def _read(listing: list[tuple[Row, Location]], name: str) -> Iterator[tuple[tupl
             yield pair, result
 
 
-def _tied(originals: list[tuple[Row, Location]], thumbs: list[np.ndarray]) -> list[tuple[Row, Location]]:
-    """The originals, near-duplicates tied to one another: equalising may crop twins differently."""
+def _check_copies(rows: Sequence[Row]) -> None:
+    """DataError where one file stands in both classes: one of them is wrong."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        other = first.setdefault(row.sha256, row)
+        if other.label != row.label:
+            raise DataError(f"{other.path} and {row.path}: the same file as REAL and as FAKE; remove one")
+
+
+def _tied(originals: list[tuple[Row, Location]], scratch: IO[bytes]) -> list[tuple[Row, Location]]:
+    """The originals, near-duplicates tied to one another: equalising may crop twins differently. scratch: their
+    thumbs one after another, on disk because there may be 600 MB of them."""
     if not originals:
         return []
+    scratch.flush()
+    thumbs = np.memmap(scratch, np.uint8, mode="r", shape=(len(originals), THUMB, THUMB, 3))
     rows = [row for row, _ in originals]
-    grouped = duplicates.group([replace(row, ties="") for row in rows], duplicates.near_pairs(np.stack(thumbs)))
+    grouped = duplicates.group([replace(row, ties="") for row in rows], duplicates.near_pairs(thumbs))
     members = Counter(row.group for row in grouped)
     return [
         (replace(row, ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
@@ -140,7 +163,7 @@ def _equalized(
         except BadImage as error:
             return pair[0].path, str(error)
 
-    pool = ThreadPoolExecutor(usable_cpus())
+    pool = ThreadPoolExecutor(min(usable_cpus(), MOST_THREADS))
     try:
         outcomes = tqdm(pool.map(make, listing), "equalising", len(listing), unit=" images", disable=None)
         for outcome in outcomes:
@@ -180,8 +203,8 @@ def _make(row: Row, place: Location, law: EqualizeSettings, home: Path) -> Row:
 def _remove_others(home: Path, rows: Sequence[Row]) -> None:
     """Images of an earlier law, and halves that a killed process left, go; only below the set's own folder."""
     named = {row.path for row in rows}
-    for file in (home / built.IMAGES).rglob("*"):
-        if file.is_file() and file.relative_to(home).as_posix() not in named:
+    for file in (home / built.IMAGES).glob("*/*"):
+        if OUR_FILE.fullmatch(file.name) and file.relative_to(home).as_posix() not in named:
             file.unlink()
 
 

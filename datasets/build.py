@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from datasets.images import ImageSettings
 from datasets.manifest import DataError, Row, whole_file
 
 # Raise a number when datasets.duplicates or datasets.audit find something else: it is then looked for again.
-NEAR_PAIRS = "near-pairs-1.npy"
-AUDIT = "audit-1.json"
+NEAR_PAIRS = "near-pairs-2.npy"
+AUDIT = "audit-2.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Dataset:
     """A data set ready for training.
 
     images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,), REAL = 0, FAKE = 1; rows: N in the same
-    order with their final split; digest: of the manifest; quarantined: how many files could not be used, listed in
+    order with their final split; digest: of the manifest; content: digest of the same before it was grouped and split,
+    which seeds and folds of one study share; quarantined: how many files could not be used, listed in
     quarantine.csv beside the manifest; notes: lines for the user about what was found.
     first: int64 (files,), the first row of each file; thumbs: uint8 (files, 32, 32, 3); locations: of the files;
     audit: what separates the classes besides what they show, see datasets.audit.
@@ -42,6 +44,7 @@ class Dataset:
     images: np.ndarray
     labels: np.ndarray
     digest: str
+    content: str
     manifest: Path
     quarantined: int
     first: np.ndarray
@@ -55,10 +58,22 @@ class Dataset:
         return np.flatnonzero(np.array([row.split == split for row in self.rows]))
 
 
-def prepare(settings: Any, *, data_root: Path) -> Dataset:
+def prepare_or_look(settings: Any, *, data_root: Path) -> Dataset:
+    """What `prepare` gives or, where the images are too few or too closely tied to be split, the same without a split
+    and with a note that says so: enough to look at them."""
+    try:
+        return prepare(settings, data_root=data_root)
+    except partition.TooFewGroups as error:
+        data = prepare(settings, data_root=data_root, split=False)
+        data.notes.append(f"not ready for training: {error}")
+        return data
+
+
+def prepare(settings: Any, *, data_root: Path, split: bool = True) -> Dataset:
     """List, pack (or find packed), group, split and write the manifest of one source.
 
-    Raises DataError where the data are not what they should be, OSError where the disk is full or forbidden.
+    split: False leaves every row in the split that its source brings. Raises DataError where the data are not what they
+    should be, partition.TooFewGroups where a split stays empty, OSError where the disk is full or forbidden.
     """
     home = data_root / settings.name
     listing = SOURCES[settings.source].rows(settings, home)
@@ -70,28 +85,34 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
             f"exact duplicates: {exact['REAL']} pairs in REAL, {exact['FAKE']} in FAKE, {exact['across']} across"
         )
     pairs = _near_pairs(packed)
-    if len(pairs) > sum(exact.values()):
-        notes.append(_near_note(packed, pairs))
+    if note := _near_note(packed, pairs, folded=settings.fold is not None):
+        notes.append(note)
     drop = getattr(settings, "leaks", "drop") == "drop"
-    parts = partition.assign(
-        _grouped(packed, pairs),
-        seed=settings.data_seed,
-        val_share=getattr(settings, "val_share", 0.1),
-        test_share=getattr(settings, "test_share", 0.1),
-        drop_leaks=drop,
-        fold=settings.fold,
-        folds=settings.folds,
+    grouped = _grouped(packed, pairs)
+    parts = (
+        partition.Partition(grouped, 0)
+        if not split
+        else partition.assign(
+            grouped,
+            seed=settings.data_seed,
+            val_share=getattr(settings, "val_share", 0.1),
+            test_share=getattr(settings, "test_share", 0.1),
+            drop_leaks=drop,
+            fold=settings.fold,
+            folds=settings.folds,
+        )
     )
     if parts.leaks:
         fate = "left out" if drop else "kept, as data.leaks=keep asks"
-        notes.append(f"leaks: {parts.leaks} images for training also stand in validation or test: {fate}")
+        notes.append(f"leaks: {parts.leaks:,} images for training also stand in validation or test: {fate}")
     digest = manifest.digest(parts.rows)
     path = home / f"split-{digest[:16]}" / "manifest.csv"
+    store.write_quarantine(path.with_name("quarantine.csv"), packed.quarantine)
     if not path.exists():
-        store.write_quarantine(path.with_name("quarantine.csv"), packed.quarantine)
         manifest.write(path, parts.rows)
     counts = Counter(row.split for row in parts.rows)
-    notes.append("images: " + ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val", "test")))
+    what = "images" if len(packed.first) == len(parts.rows) else f"patches of {len(packed.first):,} pictures"
+    notes.append(f"{what}: " + ", ".join(f"{counts[name]:,} {name}" for name in ("train", "val", "test")))
     report = _audit(path.with_name(AUDIT), parts.rows, packed)
     bad = {name for name, _ in packed.quarantine}
     return Dataset(
@@ -99,6 +120,7 @@ def prepare(settings: Any, *, data_root: Path) -> Dataset:
         images=packed.images,
         labels=np.array([row.label for row in parts.rows], dtype=np.uint8),
         digest=digest,
+        content=manifest.digest(packed.rows),
         manifest=path,
         quarantined=len(packed.quarantine),
         first=packed.first,
@@ -122,20 +144,21 @@ def image_settings(settings: Any) -> ImageSettings:
 def _near_pairs(packed: store.Packed) -> np.ndarray:
     """Near-duplicates among the files of a store, int64 (M, 2); searched once and kept beside the pixels."""
     path = packed.folder / NEAR_PAIRS
-    try:
+    with suppress(FileNotFoundError, ValueError, EOFError):  # the last two: a damaged one is made anew
         return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        pairs = duplicates.near_pairs(packed.thumbs)
+    pairs = duplicates.near_pairs(packed.thumbs)
     with whole_file(path, "wb") as handle:
         np.save(handle, pairs)
     return pairs
 
 
-def _near_note(packed: store.Packed, pairs: np.ndarray) -> str:
-    """How many pairs of which kind, and how many stand across the splits that the source brings."""
+def _near_note(packed: store.Packed, pairs: np.ndarray, *, folded: bool) -> str:
+    """How many pairs of which kind, and how many stand across the splits that the source brings; empty without any."""
     count = duplicates.count_near([packed.rows[i] for i in packed.first], pairs)
+    if not count["alike"]:
+        return ""
     kinds = f"{count['REAL']:,} in REAL, {count['FAKE']:,} in FAKE, {count['across']:,} across the classes"
-    splits = f"; {count['splits']:,} stand across train and test" if count["splits"] else ""
+    splits = f"; {count['splits']:,} stand across train and test" if count["splits"] and not folded else ""
     return f"near duplicates, exact ones among them: {kinds}{splits}"
 
 
@@ -150,7 +173,7 @@ def _grouped(packed: store.Packed, pairs: np.ndarray) -> list[Row]:
 
 def _audit(path: Path, rows: list[Row], packed: store.Packed) -> dict[str, Any]:
     """The short audit of a split set; made once and kept beside its manifest."""
-    if path.exists():
+    with suppress(FileNotFoundError, ValueError):  # ValueError: a damaged one is made anew
         return json.loads(path.read_text(encoding="utf-8"))
     report = audit.short([rows[i] for i in packed.first], packed.thumbs)
     with whole_file(path) as handle:
@@ -165,13 +188,18 @@ def settings_for(word: str, data_root: Path) -> Any:
     """
     if word == "cifake":
         return cifake.CifakeSettings()
-    if (data_root / word / built.RECIPE).is_file():
+    path = Path(word).expanduser()
+    if (path / built.RECIPE).is_file() and path.resolve().parent == data_root.resolve():
+        word = path.resolve().name
+    if word and (data_root / word / built.RECIPE).is_file():
         return built.BuiltSettings(name=word, image_size=32, max_bad=1.0)
-    if Path(word).expanduser().is_dir():
+    if (path / built.RECIPE).is_file():
+        raise DataError(f"{word}: a built set of another place; give --data-root {path.parent} and its name")
+    if word and path.is_dir():
         return folder.FolderSettings(root=word, max_bad=1.0)
     known = sorted(file.parent.name for file in data_root.glob(f"*/{built.RECIPE}"))
     raise DataError(
-        f"{word}: expected cifake, a built set in {data_root} ({', '.join(known) or 'there is none'}), "
+        f"{word or repr(word)}: expected cifake, a built set in {data_root} ({', '.join(known) or 'there is none'}), "
         "or the path of a folder that holds real and fake"
     )
 

@@ -48,17 +48,18 @@ class BuiltSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a set was built. equalize: EqualizeSettings as plain values, None where nothing was equalised."""
+    """How a set was built. equalize: EqualizeSettings as plain values, None where nothing was equalised. finished: the
+    manifest is that of this recipe; while a build is under way, or after it was killed, it may be another's."""
 
     origins: list[Origin]
     equalize: dict[str, Any] | None
+    finished: bool
 
 
 def write_recipe(home: Path, recipe: Recipe) -> None:
     """Write it whole or not at all."""
-    plain = {"version": VERSION, "origins": [asdict(origin) for origin in recipe.origins], "equalize": recipe.equalize}
     with whole_file(home / RECIPE) as handle:
-        json.dump(plain, handle, indent=1)
+        json.dump({"version": VERSION, **asdict(recipe)}, handle, indent=1)
         handle.write("\n")
 
 
@@ -70,7 +71,7 @@ def read_recipe(home: Path) -> Recipe:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["version"] != VERSION:
             raise ValueError(plain["version"])
-        return Recipe([Origin(**origin) for origin in plain["origins"]], plain["equalize"])
+        return Recipe([Origin(**origin) for origin in plain["origins"]], plain["equalize"], plain["finished"])
     except FileNotFoundError:
         raise DataError(f"{home}: no such built set; {again}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -83,6 +84,8 @@ def rows(settings: BuiltSettings, home: Path) -> list[tuple[Row, Location]]:
     DataError where the manifest was damaged or names an image that is gone.
     """
     recipe = read_recipe(home)
+    if not recipe.finished:
+        raise DataError(f"{home}: its build was interrupted, or is under way; start the same command again, or wait")
     path = home / MANIFEST
     if not path.is_file():
         raise DataError(f"{path}: missing; build it again with: python scripts/build_dataset.py --name {home.name}")
@@ -91,7 +94,7 @@ def rows(settings: BuiltSettings, home: Path) -> list[tuple[Row, Location]]:
     passed = {row.path.split("/")[0] for row in known if not row.was}
     for origin in recipe.origins:
         if origin.name in passed:
-            elsewhere |= {row.path: place for row, place in origins.listing(origin, home.parent)}
+            elsewhere |= origins.places(origin, home.parent)
     found: list[tuple[Row, Location]] = []
     for row in known:
         try:

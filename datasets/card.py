@@ -1,5 +1,6 @@
 """dataset_card.md: what a built set is made of, for its reader and for a paper."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +23,9 @@ CITATIONS = {
 def write(made: Assembled, data_root: Path) -> tuple[Path, build.Dataset]:
     """Pack the set once, small, split and audit it, and write its card; returns the card's path and the data set."""
     name = made.home.name
-    data = build.prepare(build.settings_for(name, data_root), data_root=data_root)
+    data = build.prepare_or_look(build.settings_for(name, data_root), data_root=data_root)
     recipe = read_recipe(made.home)
-    made_by = {origin.name: origins.describe(origin) for origin in recipe.origins}
+    made_by = {origin.name: origins.describe(origin, data_root) for origin in recipe.origins}
     rows = [data.rows[i] for i in data.first]
     path = made.home / "dataset_card.md"
     with whole_file(path) as handle:
@@ -129,6 +130,7 @@ def _sizes(rows: Sequence[Row]) -> list[list[object]]:
 
 def left_out(quarantine: Sequence[tuple[str, str]]) -> list[str]:
     """How many of which source were left out, by reason, the most frequent eight; empty where nothing was."""
-    kinds = Counter((path.split("/")[0], reason) for path, reason in quarantine)
+    # a reason that names the size of its picture is the same for its likes
+    kinds = Counter((path.split("/")[0], re.sub(r"^\d+x\d+ pixels; ", "", reason)) for path, reason in quarantine)
     shown = [f"{source}: {number:,} x {reason}" for (source, reason), number in kinds.most_common(8)]
     return shown + ([f"and {len(kinds) - 8:,} more reasons"] if len(kinds) > 8 else [])

@@ -4,11 +4,11 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 
-from datasets.likeness import SIDE, grey_of, has_detail, same_picture
+from datasets.likeness import SIDE, grey_of, has_detail, parts_of, same_picture
 from datasets.manifest import NAME_OF_LABEL, Row
 
 # (first, width) in half pixels: all of a side, a twentieth less on one end or the other, or on both
@@ -18,8 +18,7 @@ WEAK_BITS = 3  # of a band: those of the smallest differences, looked up as 0 an
 REACH = 8  # images compared to each side within one band's bucket, next in brightness
 FARTHEST_HASH = 12  # bits of 64
 LEAST_COSINE = 0.7  # of the 64 differences themselves
-MOST_CANDIDATES = 64  # of one image that are compared by pixels
-MOST_COPIES = 32  # of one thumbnail that stand in pairs with one another; the others form a chain
+MOST_CANDIDATES = 32  # that one image brings to the comparison by pixels
 
 
 def difference_hash(thumbs: np.ndarray) -> np.ndarray:
@@ -30,37 +29,30 @@ def difference_hash(thumbs: np.ndarray) -> np.ndarray:
     than in the mean of the 8 rows: a light from one side, common to thousands of pictures, is no likeness.
     Whole numbers throughout: the same bits on any machine.
     """
-    return _bits(_differences(grey_of(thumbs, np.arange(len(thumbs))), WINDOWS[0], WINDOWS[0]))
+    parts = [grey_of(thumbs[part]) for part in parts_of(len(thumbs))]
+    hashes = [_bits(_differences(grey, WINDOWS[0], WINDOWS[0])) for grey in parts]
+    return np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def near_pairs(thumbs: np.ndarray) -> np.ndarray:
-    """Pairs of the same picture among thumbnails uint8 (N, 32, 32, 3): int64 (M, 2), i < j, in ascending order.
+    """Pairs that join the same picture among thumbnails uint8 (N, 32, 32, 3): int64 (M, 2), i < j, in ascending order.
 
     Found are exact copies, and copies that were coded again (JPEG from quality 50), scaled by half to two, cropped by
     up to a twentieth on every side, or changed in brightness, contrast or tint. Each image is hashed as seen
     through 16 windows and looked up among the whole images by each quarter of its hash, the quarter's least certain
     bits both ways (after Lv et al., "Multi-probe LSH", VLDB 2007); who is near is compared by pixels.
     The work grows as N log N, whatever the images are: where thousands share a quarter, an image meets the 16 next in
-    brightness only, and at most 64 of those it meets are compared by pixels. A picture without detail, such as clear
-    sky, pairs with its exact copies only. Of more than 32 exact copies of one thumbnail, 32 pair with each other and
-    the rest form a chain, which joins them as well. The order of the images makes no difference.
+    brightness only, and it brings at most 32 of those it meets to the comparison. A picture without detail, such as
+    clear sky, pairs with its exact copies only.
+    Not every two of the same picture stand in a pair, but a chain of pairs joins them: exact copies pair with the next
+    one, and only the first of them pairs with what is like them. What is joined does not depend on the order of the
+    images. The thumbnails are read in parts: they may be mapped from a file that memory does not hold.
     """
-    copies: dict[bytes, list[int]] = defaultdict(list)
-    for index, thumb in enumerate(thumbs):
-        copies[hashlib.sha256(thumb.tobytes()).digest()].append(index)
-    # sorted by content: all that follows is blind to the order in which the images came
-    alike = [copies[digest] for digest in sorted(copies)]
-    pairs: list[tuple[int, int]] = []
-    for same in alike:
-        pairs += combinations(same[:MOST_COPIES], 2)
-        pairs += zip(same[MOST_COPIES - 1 :], same[MOST_COPIES:], strict=False)
-    firsts = np.array([same[0] for same in alike], dtype=np.int64)
-    grey = grey_of(thumbs, firsts)
-    detailed = np.flatnonzero(has_detail(grey))
-    met = detailed[_candidates(grey[detailed])]
-    for one, other in met[same_picture(grey, met)].tolist():
-        pairs += product(alike[one][:MOST_COPIES], alike[other][:MOST_COPIES])
-    return np.unique(np.sort(np.array(pairs, dtype=np.int64).reshape(-1, 2), axis=1), axis=0)
+    firsts, copies = _copies(thumbs)
+    firsts = firsts[has_detail(thumbs, firsts)]
+    met = firsts[_candidates(thumbs, firsts)]
+    pairs = np.sort(np.concatenate([copies, met[same_picture(thumbs, met)]]), axis=1)
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def group(rows: Sequence[Row], pairs: np.ndarray) -> list[Row]:
@@ -101,13 +93,27 @@ def count_pairs(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def count_near(rows: Sequence[Row], pairs: np.ndarray) -> dict[str, int]:
-    """Pairs of `near_pairs`, exact copies included: within REAL, within FAKE, across the classes, and, of all these,
-    with the two images in different splits."""
-    counts = Counter(REAL=0, FAKE=0, across=0, splits=0)
+    """Of the pairs of `near_pairs`: how many are within REAL, within FAKE, across the classes; and, of all these, how
+    many join train to test ("splits") and how many join different bytes ("alike": 0 where all are exact copies).
+
+    Pairs are counted, not every two images of the same picture: of exact copies only one pairs with what is like them.
+    """
+    counts = Counter(REAL=0, FAKE=0, across=0, splits=0, alike=0)
     for one, other in ((rows[i], rows[j]) for i, j in pairs.tolist()):
         counts[NAME_OF_LABEL[one.label] if one.label == other.label else "across"] += 1
-        counts["splits"] += one.split != other.split
+        counts["splits"] += {one.split, other.split} == {"train", "test"}
+        counts["alike"] += one.sha256 != other.sha256
     return dict(counts)
+
+
+def _copies(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first of each set of identical thumbnails int64 (K,), and each other one with the one before it (M, 2)."""
+    # sorted by content: all that follows is blind to the order in which the images came
+    digests = np.array([hashlib.sha256(thumb.tobytes()).digest() for thumb in thumbs], dtype="S32")
+    order = np.argsort(digests, kind="stable")
+    digests = digests[order]
+    again = np.flatnonzero(digests[1:] == digests[:-1])
+    return np.delete(order, again + 1), np.stack([order[again], order[again + 1]], axis=1)
 
 
 def _cells(count: int, window: tuple[int, int]) -> np.ndarray:
@@ -121,11 +127,8 @@ def _cells(count: int, window: tuple[int, int]) -> np.ndarray:
 def _differences(grey: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     """Each cell less its left neighbour, less what this comes to in the mean of its column: int32 (N, 64)."""
     down, across = _cells(8, rows), _cells(9, columns).T
-    differences = np.empty((len(grey), 8, 8), np.int32)
-    for start in range(0, len(grey), 4096):
-        # whole numbers below 2 ** 24, hence exact in whatever order they are added
-        sums = down @ (grey[start : start + 4096].astype(np.float32) @ across)
-        differences[start : start + 4096] = np.diff(sums, axis=2)
+    # whole numbers below 2 ** 24, hence exact in whatever order they are added
+    differences = np.diff(down @ (grey.astype(np.float32) @ across), axis=2).astype(np.int32)
     return (8 * differences - differences.sum(1, dtype=np.int32, keepdims=True)).reshape(-1, 64)
 
 
@@ -133,30 +136,35 @@ def _bits(differences: np.ndarray) -> np.ndarray:
     return np.packbits(differences > 0, axis=1).view(">u8").astype(np.uint64).ravel()
 
 
-def _candidates(grey: np.ndarray) -> np.ndarray:
-    """Pairs that may be the same picture: int64 (M, 2), i < j."""
-    count = len(grey)
-    brightness = (grey.sum((1, 2), dtype=np.int64) >> 6).astype(np.uint32)  # below 2 ** 16
-    whole = _differences(grey, WINDOWS[0], WINDOWS[0])
-    directions, hashes = _directions(whole), _bits(whole)
-    tables = [_Table(keys, brightness) for keys in _bands(hashes)]
-    found = np.empty(0, np.int64)
-    for rows, columns in product(WINDOWS, WINDOWS):
-        differences = _differences(grey, rows, columns)
-        seen_directions, seen = _directions(differences), _bits(differences)
-        for band, table in enumerate(tables):
-            pairs = [found]
-            for keys in _probes(_bands(seen)[band], differences[:, 16 * band : 16 * band + 16]):
-                for one, other in table.neighbours(keys, brightness):
-                    near = (np.bitwise_count(seen[one] ^ hashes[other]) <= FARTHEST_HASH) & (one != other)
-                    one, other = one[near], other[near]
+def _candidates(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Pairs that may be the same picture, as places in `indices`: int64 (M, 2), i < j."""
+    count = len(indices)
+    brightness, hashes = np.empty(count, np.uint32), np.empty(count, np.uint64)
+    directions = np.empty((count, 64), np.float32)
+    for part in parts_of(count):
+        grey = grey_of(thumbs[indices[part]])
+        brightness[part] = grey.sum((1, 2), dtype=np.int64) >> 6  # below 2 ** 16
+        differences = _differences(grey, WINDOWS[0], WINDOWS[0])
+        directions[part], hashes[part] = _directions(differences), _bits(differences)
+    tables = [_Table(keys, brightness, hashes) for keys in _bands(hashes)]
+    pairs = [np.empty((0, 2), np.int64)]
+    for part in parts_of(count):
+        grey, found = grey_of(thumbs[indices[part]]), np.empty(0, np.int64)
+        for rows, columns in product(WINDOWS, WINDOWS):
+            differences = _differences(grey, rows, columns)
+            seen_directions, seen = _directions(differences), _bits(differences)
+            for band, table in enumerate(tables):
+                met = [found]
+                for keys in _probes(_bands(seen)[band], differences[:, 16 * band : 16 * band + 16]):
+                    one, other = table.neighbours(keys, brightness[part], seen)
                     alike = np.einsum("nd,nd->n", seen_directions[one], directions[other]) >= LEAST_COSINE
-                    one, other = one[alike], other[alike]
-                    pairs.append(np.minimum(one, other) * count + np.maximum(one, other))
-            found = np.unique(np.concatenate(pairs))
-    first, second = np.divmod(found, max(count, 1))
-    rank = np.arange(len(first)) - np.searchsorted(first, first)  # among the pairs of the same first image
-    return np.stack([first, second], axis=1)[rank < MOST_CANDIDATES]
+                    alike &= one + part.start != other
+                    met.append(one[alike] * count + other[alike])
+                found = np.unique(np.concatenate(met))
+        one, other = np.divmod(found, count)
+        rank = np.arange(len(one)) - np.searchsorted(one, one)  # among the pairs of the same image
+        pairs.append(np.stack([one + part.start, other], axis=1)[rank < MOST_CANDIDATES])
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
 def _directions(differences: np.ndarray) -> np.ndarray:
@@ -182,19 +190,22 @@ def _probes(keys: np.ndarray, differences: np.ndarray) -> Iterator[np.ndarray]:
 class _Table:
     """Images by one band of their hash, those of one value in order of their brightness; both uint32 (N,), 16 bits."""
 
-    def __init__(self, keys: np.ndarray, brightness: np.ndarray) -> None:
+    def __init__(self, keys: np.ndarray, brightness: np.ndarray, hashes: np.ndarray) -> None:
         entries = keys << 16 | brightness
         self.members = np.argsort(entries, kind="stable")
-        self.entries = entries[self.members]
+        self.entries, self.hashes = entries[self.members], hashes[self.members]
         self.bounds = np.searchsorted(self.entries, np.arange(2**16 + 1) << 16)  # of key k: from k to k + 1
 
-    def neighbours(self, keys: np.ndarray, brightness: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(positions in `keys`, members with that key), the REACH next in brightness to either side."""
-        asking = np.flatnonzero(self.bounds[keys] < self.bounds[keys + 1])
-        keys = keys[asking]
-        middle = np.searchsorted(self.entries, keys << 16 | brightness[asking])
+    def neighbours(self, keys: np.ndarray, brightness: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `keys`, and of each the members with that key and a hash near its own, among the REACH next in
+        brightness to either side."""
         begin, end = self.bounds[keys], self.bounds[keys + 1]
-        for step in range(-REACH, REACH):
-            place = middle + step
-            inside = np.flatnonzero((place >= begin) & (place < end))
-            yield asking[inside], self.members[place[inside]]
+        crowded = np.flatnonzero(end - begin > REACH)
+        middle = np.searchsorted(self.entries, keys[crowded] << 16 | brightness[crowded])
+        begin[crowded] = np.maximum(begin[crowded], middle - REACH)
+        end[crowded] = np.minimum(end[crowded], middle + REACH)
+        number = end - begin
+        one = np.repeat(np.arange(len(keys)), number)
+        place = np.repeat(begin - np.cumsum(number) + number, number) + np.arange(len(one))
+        near = np.bitwise_count(hashes[one] ^ self.hashes[place]) <= FARTHEST_HASH
+        return one[near], self.members[place[near]]

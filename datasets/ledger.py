@@ -43,15 +43,19 @@ class Ledger:
             self._file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
             opened.callback(os.close, self._file)
             data = (folder / FILE).read_bytes()
+            header = {"event": "collection", "kind": kind, "version": VERSION}
             self._size = data.rfind(b"\n") + 1  # behind it stands a line that was cut off by a kill
-            os.ftruncate(self._file, self._size)
             if self._size:
                 found, self.events = _parse(data[: self._size], folder / FILE)
                 if found != kind:
                     raise DataError(f"{folder}: a collection of {found}; expected one of {kind}, or another --name")
+                os.ftruncate(self._file, self._size)
+            elif not json.dumps(header).encode().startswith(data):
+                raise DataError(f"{folder / FILE}: expected a ledger, not {data[:60]!r}; move it away")
             else:
                 self.events = []
-                self._write({"event": "collection", "kind": kind, "version": VERSION})
+                os.ftruncate(self._file, 0)
+                self._write(header)
                 sync_folder(folder)
             self._opened = opened.pop_all()
 
@@ -67,8 +71,8 @@ class Ledger:
             self._opened.close()
             self._file = -1  # the number may become another file's
 
-    def append(self, event: str, **facts: Any) -> None:
-        """Write one line; it is on disk when this returns. Threads may call it at once.
+    def append(self, event: str, **facts: Any) -> dict[str, Any]:
+        """Write one line and give it back; it is on disk when this returns. Threads may call it at once.
 
         Facts must fit in JSON, and never be secret. OSError where the disk does not take the line: then none of it
         stays there.
@@ -77,6 +81,7 @@ class Ledger:
         with self._guard:
             self._write(line)
             self.events.append(line)
+        return line
 
     def _write(self, line: dict[str, Any]) -> None:
         data = (json.dumps(line, allow_nan=False) + "\n").encode()

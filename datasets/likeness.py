@@ -1,8 +1,11 @@
 """Whether two thumbnails show the same picture, by their pixels: laid over each other, then compared part by part."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 SIDE = 32  # of a thumbnail, in pixels
+PART = 2048  # thumbnails, or pairs of them, worked on at once
 EDGE = 2  # pixels around it that a crop may have taken, not compared
 STEPS = 4
 FARTHEST = np.array([1.8, 0.11, 1.8, 0.11])  # shift in pixels and growth, in y and in x: crops of a twentieth
@@ -12,34 +15,39 @@ NOISE = 6.0  # grey levels that coding at quality 50 may add
 BLOCK = 7  # pixels
 
 
-def grey_of(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Luma of some of the thumbnails uint8 (N, 32, 32, 3), in sixteenths of a level, 0 to 4080: uint16 (n, 32, 32)."""
-    grey = np.empty((len(indices), SIDE, SIDE), np.uint16)
-    for start in range(0, len(indices), 4096):
-        red, green, blue = np.moveaxis(thumbs[indices[start : start + 4096]].astype(np.uint32), 3, 0)
-        grey[start : start + 4096] = (77 * red + 150 * green + 29 * blue) >> 4
-    return grey
+def parts_of(count: int) -> Iterator[slice]:
+    """Slices that cover `count` places, PART in each."""
+    return (slice(start, start + PART) for start in range(0, count, PART))
 
 
-def has_detail(grey: np.ndarray) -> np.ndarray:
-    """Whether pictures (N, 32, 32) of `grey_of` hold more than the means of their rows and columns: bool (N,)."""
-    chunks = [_without_means(_blurred(grey[start : start + 4096])) for start in range(0, len(grey), 4096)]
-    return np.concatenate([chunk.std((1, 2)) >= LEAST_DETAIL for chunk in chunks] or [np.empty(0, bool)])
+def grey_of(thumbs: np.ndarray) -> np.ndarray:
+    """Luma of thumbnails uint8 (N, 32, 32, 3), in sixteenths of a level, 0 to 4080: uint16 (N, 32, 32)."""
+    red, green, blue = (thumbs[..., channel].astype(np.uint16) for channel in range(3))
+    return (77 * red + 150 * green + 29 * blue) >> 4  # below 2 ** 16 before the shift
 
 
-def same_picture(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs (M, 2) among pictures (N, 32, 32) of `grey_of` are the same by their pixels: bool (M,).
+def has_detail(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Which of some thumbnails uint8 (N, 32, 32, 3) hold more than the means of their rows and columns: bool (n,)."""
+    detail = np.empty(len(indices), bool)
+    for part in parts_of(len(indices)):
+        rest = _without_means(_blurred(grey_of(thumbs[indices[part]])))
+        detail[part] = rest.std((1, 2)) >= LEAST_DETAIL
+    return detail
+
+
+def same_picture(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Which pairs (M, 2) among thumbnails uint8 (N, 32, 32, 3) are the same by their pixels: bool (M,).
 
     They are where that holds as they lie, or once the first is moved and stretched to lie on the second.
     """
     same = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), 1024):
-        first, second = (_blurred(grey[pairs[start : start + 1024, side]]) for side in (0, 1))
+    for part in parts_of(len(pairs)):
+        first, second = (_blurred(grey_of(thumbs[pairs[part, side]])) for side in (0, 1))
         inner = second[:, EDGE:-EDGE, EDGE:-EDGE]
         chunk = _alike(first[:, EDGE:-EDGE, EDGE:-EDGE], inner)
         open_ = np.flatnonzero(~chunk)
         chunk[open_] = _alike(_aligned(first[open_], inner[open_]), inner[open_])
-        same[start : start + 1024] = chunk
+        same[part] = chunk
     return same
 
 

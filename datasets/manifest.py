@@ -74,7 +74,8 @@ NAME_OF_LABEL = {label: name for name, label in LABELS.items()}
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears under `path` whole, on disk, or not at all.
 
-    Text is UTF-8 with plain newlines. An exception inside the block removes what was written.
+    Text is UTF-8 with plain newlines. An exception inside the block removes what was written; an
+    OSError that names no file gets the name of this one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -87,8 +88,11 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
             os.fsync(handle.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        # a disk that is full tells it to a descriptor, which has no name
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -117,12 +121,17 @@ def read(path: Path) -> list[Row]:
 
     Raises DataError naming file, line, column and value where a row is not what `write` could have written.
     """
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.reader(handle)
-        header = next(reader, [])
-        if header != COLUMNS:
-            raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
-        rows = [_row(values, f"{path}:{reader.line_num}") for values in reader]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:  # a table calculation may have put a mark in front
+            reader = csv.reader(handle, strict=True)
+            header = next(reader, [])
+            if header != COLUMNS:
+                raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
+            rows = [_row(values, f"{path}:{reader.line_num}") for values in reader]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; was it saved by another program?") from error
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a row of a CSV file: {error}") from error
     seen: set[str] = set()
     for row in rows:
         if row.path in seen:

@@ -18,6 +18,10 @@ class Partition:
     leaks: int
 
 
+class TooFewGroups(DataError):
+    """A split is left without images of a class; whatever needs no split can still be done."""
+
+
 def check_settings(settings: Any) -> None:
     """ValueError where a source's settings, as far as it has them, are not what they may be: which share of the images
     goes where, which may be lost, which fold of how many."""
@@ -48,17 +52,17 @@ def assign(
 ) -> Partition:
     """Give every row its split.
 
-    Splits that a source brings stay. From every source without a test split one is cut from all its rows, without a
-    validation split one from its training rows: `share` of every stratum (source, class, category), whole groups at a
-    time, in the order of a hash of (seed, group), which is the same whatever the names and the order of the files. Then
-    a training image whose group stands in validation or test, or a validation image whose group stands in test, is a
-    leak; `drop_leaks` makes it `unused`.
+    Splits that a source brings stay. From the training rows of every source without a test split, which are all of them
+    where it brings none, one is cut, then a validation split likewise: `share` of every stratum (source, class,
+    category), whole groups at a time, in the order of a hash of (seed, group), which is the same whatever the names and
+    the order of the files. Then a training image whose group stands in validation or test, or a validation image whose
+    group stands in test, is a leak; `drop_leaks` makes it `unused`. What the source calls unused stays so.
 
     fold: 0 to folds - 1; then splits that the source brings are forgotten, all groups are dealt into `folds` parts of
     equal size in every stratum, and this part is the test split: every image is tested in exactly one fold.
     """
     assert all(row.group for row in rows), "rows are grouped before they are split"
-    splits = ["train" if fold is not None else row.split or "train" for row in rows]
+    splits = ["train" if fold is not None and row.split != "unused" else row.split or "train" for row in rows]
     if fold is not None:
         _deal(rows, splits, fold, folds, seed)
     else:
@@ -97,7 +101,8 @@ def _cut(rows: Sequence[Row], splits: list[str], into: str, share: float, seed: 
     """Move `share` of the training rows of sources without the split `into` there, in place; groups that stand in
     `keep_with` stay behind.
 
-    A group so large that the split would be further from its share with it than without it stays behind, too.
+    A group so large that the split would be further from its share with it than without it stays behind, too; where all
+    groups are that large, the smallest goes.
     """
     complete = {row.source for row, split in zip(rows, splits, strict=True) if split == into}
     staying = {row.group for row, split in zip(rows, splits, strict=True) if split == keep_with}
@@ -108,17 +113,23 @@ def _cut(rows: Sequence[Row], splits: list[str], into: str, share: float, seed: 
     ]
     for groups in _strata(rows, free, seed, into):
         wanted = round(share * sum(map(len, groups.values())))
+        fitting = []
+        left = wanted
         for inside in groups.values():
-            if len(inside) < 2 * wanted:
-                wanted -= len(inside)
-                for index in inside:
-                    splits[index] = into
+            if len(inside) < 2 * left:
+                left -= len(inside)
+                fitting.append(inside)
+        if wanted and not fitting and len(groups) > 1:
+            fitting.append(min(groups.values(), key=len))
+        for index in (index for inside in fitting for index in inside):
+            splits[index] = into
 
 
 def _deal(rows: Sequence[Row], splits: list[str], fold: int, folds: int, seed: int) -> None:
     """Mark one of `folds` parts as test, in place: large groups first, each to the part that has least."""
     total = [0] * folds
-    for groups in _strata(rows, range(len(rows)), seed, "fold"):
+    used = [index for index, split in enumerate(splits) if split != "unused"]
+    for groups in _strata(rows, used, seed, "fold"):
         have = [0] * folds
         for inside in sorted(groups.values(), key=len, reverse=True):
             part = min(range(folds), key=lambda number: (have[number], total[number], number))
@@ -137,7 +148,7 @@ def _check(rows: Sequence[Row], splits: Sequence[str]) -> None:
                 sizes = Counter(row.group for row in rows if row.label == label)
                 largest = max(sizes.values(), default=0)
                 groups = "1 group that stays" if len(sizes) == 1 else f"{len(sizes)} groups that stay"
-                raise DataError(
+                raise TooFewGroups(
                     f"no {name} image is left for the split {split}; more images or larger shares are needed "
                     f"({sum(sizes.values())} {name} images in {groups} together, the largest of {largest}; what looks "
                     "alike or shares a prompt, a page or an author is one group)"

@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 from PIL import Image
 
-from datasets.likeness import SIDE, grey_of, has_detail
+from datasets.likeness import SIDE, has_detail
 
 
 def thumbnails(count: int, *, seed: int = 0) -> np.ndarray:
@@ -38,12 +38,13 @@ def with_copies(count: int, num_copies: int, *, seed: int = 0) -> tuple[np.ndarr
     Of those with detail, that is: who copies clear sky cannot be found out.
     """
     random = np.random.default_rng(seed)
-    drawn = thumbnails(count - num_copies, seed=seed)
-    copied = np.flatnonzero(has_detail(grey_of(drawn, np.arange(2 * num_copies))))[:num_copies].tolist()
-    pairs = zip(copied, range(len(drawn), count), strict=True)
+    drawn = thumbnails(count, seed=seed)
+    copied = np.flatnonzero(has_detail(drawn, np.arange(2 * num_copies)))[:num_copies].tolist()
+    pairs = zip(copied, range(count - num_copies, count), strict=True)
     copies = dict(zip(pairs, cycle(KINDS), strict=False))
-    added = [altered(drawn[picture], kind, random) for (picture, _), kind in copies.items()]
-    return np.concatenate([drawn, added]), copies
+    for (picture, copy), kind in copies.items():
+        drawn[copy] = altered(drawn[picture], kind, random)
+    return drawn, copies
 
 
 def index_pairs(count: int, num_pairs: int, *, seed: int = 0) -> np.ndarray:

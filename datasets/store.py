@@ -76,7 +76,7 @@ def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) ->
     for row, location in listing:
         digest.update(
             f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\0"
-            f"{row.sha256}\0{row.ties}\0{row.license}\0{row.was}\n".encode()
+            f"{row.sha256}\0{row.ties}\0{row.license}\0{row.was}\n".encode("utf-8", "surrogatepass")
         )
     return digest.hexdigest()[:16]
 
@@ -120,12 +120,11 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     np.save(part / "files.npy", np.array(files, dtype=np.int64))
     manifest.write(part / "files.csv", rows)
     write_quarantine(part / "quarantine.csv", quarantine)
-    status = (part / "images.npy").stat()
     facts = {
         "settings": asdict(settings),
         "count": len(rows),
-        "bytes": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
+        "bytes": {file.name: file.stat().st_size for file in sorted(part.iterdir())},
+        "mtime_ns": (part / "images.npy").stat().st_mtime_ns,
         "pixels_sha256": pixels_sha256.hexdigest(),
     }
     with whole_file(part / "store.json") as handle:
@@ -151,12 +150,12 @@ def _is_whole(target: Path) -> bool:
     """Whether a store is there and its pixels are those that were packed; re-read only when its time has changed."""
     try:
         facts = json.loads((target / "store.json").read_text())
-        status = (target / "images.npy").stat()
-        if status.st_size != facts["bytes"]:
+        if any((target / name).stat().st_size != size for name, size in facts["bytes"].items()):
             return False
-    except (FileNotFoundError, ValueError, KeyError):
+        unchanged = (target / "images.npy").stat().st_mtime_ns == facts["mtime_ns"]
+    except (FileNotFoundError, ValueError, KeyError, AttributeError):
         return False
-    if status.st_mtime_ns == facts["mtime_ns"]:
+    if unchanged:
         return True
     images = np.load(target / "images.npy", mmap_mode="r", allow_pickle=False)
     digest = hashlib.sha256()

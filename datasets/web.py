@@ -10,8 +10,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -21,14 +23,16 @@ from datasets.manifest import DataError
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 3
 BUSY = (408, 429)  # worth another attempt, as every 5xx is
-MAX_WAIT = 60.0  # seconds, whatever Retry-After asks
+MAX_WAIT = 120.0  # seconds: who asks for a longer pause is asked again another day
 CONNECT_SECONDS = 10.0  # for each address of a host, so that one that is silent leaves time for the next
 CHUNK = 65536  # bytes
 URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"
 OPT_OUTS = ("noai", "noimageai")
 
+# A network without IPv4 gives every IPv4 server such an address, the IPv4 one at its end (RFC 6052).
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 # What Python 3.11's is_global lets through and no server of pictures has: outside 2000::/3 lie the IPv4 addresses in
-# IPv6 clothes (mapped, compatible, NAT64); inside it 2002::/16 is 6to4, another such dress.
+# other IPv6 clothes (mapped, compatible); inside it 2002::/16 is 6to4, another such dress.
 ORDINARY = tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "2000::/3")))
 SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "224.0.0.0/4", "2002::/16", "3fff::/20")))
 
@@ -42,7 +46,7 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """The network or the server does not give the picture now; wait: the seconds the server asks for, at most 60."""
+    """The network or the server does not give the picture now; wait: the seconds the server asks for."""
 
     exit_status = 7
 
@@ -50,6 +54,12 @@ class Unreachable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
+
+
+class AskedToWait(Exception):
+    """The server asks for a pause longer than MAX_WAIT: nothing more should be asked of it today."""
+
+    exit_status = 7
 
 
 def fetch_picture(
@@ -60,14 +70,18 @@ def fetch_picture(
     max_bytes: int = 50_000_000,
     seconds: float = 60.0,
     loopback: bool = False,
+    heed_opt_out: bool = True,
+    spend: Callable[[int], object] = lambda size: None,
 ) -> bytes:
     """The bytes of the picture at `url`, asked for once; whether they can be decoded is for the decoder to say.
 
     hosts: which may be asked, for the address itself and for each of at most three redirects: a name, or
     "*.example.org" for all names below example.org. seconds: for everything, from the first look-up to the last byte.
     loopback: plain http and addresses of this machine are allowed too, for trials with a server of one's own.
+    heed_opt_out: refuse what X-Robots-Tag or TDM-Reservation withhold from mining; one's own pictures need not.
+    spend: told the size of every piece that has come; where it waits, the server waits too.
     Neither cookies nor passwords are sent, and proxies of the environment are not used.
-    Raises Refused or Unreachable; DataError where the environment's REQUESTS_CA_BUNDLE holds no certificates.
+    Raises Refused, Unreachable, AskedToWait; DataError where the environment's REQUESTS_CA_BUNDLE has no certificates.
     """
     deadline = time.monotonic() + seconds
     base, place, leads = "", url, ""
@@ -77,7 +91,8 @@ def fetch_picture(
             found = _resolved(parts, loopback, leads, deadline)
             with _answer(parts, found, user_agent, deadline) as response:
                 if response.status not in REDIRECTS:
-                    return _picture(response, max_bytes, deadline)
+                    _check_headers(response, heed_opt_out)
+                    return _body(response, max_bytes, deadline, spend)
                 # http.client reads every header as latin-1, whatever it is
                 place = quote(response.headers.get("Location", "").encode("latin-1"), URL_CHARACTERS)
                 base, leads = parts.geturl(), "redirects to "
@@ -85,6 +100,8 @@ def fetch_picture(
     except (OSError, http.client.HTTPException, Refused, Unreachable) as error:
         if time.monotonic() >= deadline:  # headers that were cut off may look like something to refuse
             raise Unreachable(f"not done within {seconds:g} s") from error
+        if isinstance(error, Unreachable) and error.wait > MAX_WAIT:
+            raise AskedToWait(f"{parts.hostname}: {error}, and asks to wait {error.wait:,.0f} s") from error
         if isinstance(error, (Refused, Unreachable)):
             raise
         raise Unreachable(_reason(error)) from error
@@ -102,7 +119,20 @@ def is_loopback(url: str) -> bool:
 def is_public(address: str) -> bool:
     """Whether an IP address can be that of a server in the open Internet."""
     ip = ipaddress.ip_address(address)
+    if ip in TRANSLATED:
+        ip = ipaddress.IPv4Address(ip.packed[-4:])
     return ip.is_global and any(ip in net for net in ORDINARY) and not any(ip in net for net in SPECIAL)
+
+
+def retry_after(asked: str | None) -> float:
+    """The header Retry-After, a number or a date, as seconds from now; 0 where it is missing or neither."""
+    asked = (asked or "").strip()
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _checked(base: str, place: str, hosts: Sequence[str], loopback: bool, leads: str) -> SplitResult:
@@ -221,24 +251,26 @@ def _trust(bundle: str) -> ssl.SSLContext:
     return context
 
 
-def _picture(response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> bytes:
-    """The body of an answer whose headers promise a picture that may be taken."""
+def _check_headers(response: http.client.HTTPResponse, heed_opt_out: bool) -> None:
+    """Pass an answer whose headers promise a picture that may be taken."""
     status, headers = response.status, response.headers
     if status in BUSY or status >= 500:
-        asked = headers.get("Retry-After", "")
-        raise Unreachable(f"the server answers {status}", min(MAX_WAIT, float(asked)) if asked.isdecimal() else 0.0)
+        raise Unreachable(f"the server answers {status}", retry_after(headers.get("Retry-After")))
     if status != 200:
         raise Refused(str(status))
     for word in re.findall(r"[a-z]+", " ".join(headers.get_all("X-Robots-Tag", [])).lower()):
-        if word in OPT_OUTS:
+        if heed_opt_out and word in OPT_OUTS:
             raise Refused(f"opted out ({word})")
-    if headers.get("TDM-Reservation", "").strip() == "1":
+    if heed_opt_out and headers.get("TDM-Reservation", "").strip() == "1":
         raise Refused("opted out (TDM-Reservation)")
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Refused("compressed for the way")  # and who knows how large it is
     kind = re.match(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}", headers.get("Content-Type", "").lower())
     if kind is None or not kind[0].startswith("image/") or kind[0].startswith("image/svg"):
         raise Refused(f"not an image: {kind[0] if kind else 'no type'}")
+
+
+def _body(response: http.client.HTTPResponse, max_bytes: int, deadline: float, spend: Callable[[int], object]) -> bytes:
     too_large = Refused(f"larger than {max_bytes / 1e6:g} MB")
     if response.length is not None and response.length > max_bytes:
         raise too_large
@@ -247,6 +279,7 @@ def _picture(response: http.client.HTTPResponse, max_bytes: int, deadline: float
         data += chunk
         if len(data) > max_bytes:
             raise too_large
+        spend(len(chunk))
     if time.monotonic() >= deadline:
         raise TimeoutError  # what is cut off ends like a body without a declared length
     if len(data) < (expected or 1):  # headers that were cut off leave no body

@@ -18,6 +18,7 @@ PANELS = {
     "width": "width (pixels)",
     "height": "height (pixels)",
     "aspect": "aspect (width / height)",
+    "scale": "scaled down to (share of the original's size)",
     "quality": "JPEG quality (1 to 100; 0: no JPEG)",
     "bytes per pixel": "size of the file (bytes per pixel)",
     "brightness": "brightness (mean luma, 0 to 1)",
@@ -44,9 +45,8 @@ def draw(report: Mapping[str, Any]) -> Figure:
     alone.
     """
     found = {fact: words for fact, words in PANELS.items() if fact in report["distributions"]}
-    alone = {
-        fact: area for line in report["lines"] for fact, area in line["alone"].items() if line["part"] != "swap test"
-    }
+    judged = [line["alone"] for line in report["lines"] if line["part"] != "swap test"]
+    alone = {fact: area for areas in reversed(judged) for fact, area in areas.items()}  # all rows come before a source
     rows = -(-len(found) // ABREAST)
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(4 * ABREAST, 3.1 * rows + 0.8), dpi=100, layout="constrained")

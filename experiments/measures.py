@@ -8,41 +8,46 @@ from datasets.manifest import FAKE, REAL, Row
 from detector.metrics import evaluate
 
 
-def sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """For each source its images among `rows`, int64 (n,); empty where there is only one.
+def groups(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """What is measured for itself, and the sources of the images in it; empty where there is only one.
 
     A source of fakes alone is measured against the photographs of all sources that have no fakes, which stand with it:
     how well FLUX images are told from photographs. Without such photographs, or without such fakes, it stands alone.
     """
-    source = np.array([row.source for row in rows])
-    label = np.array([row.label for row in rows])
-    kinds = {name: frozenset(label[source == name].tolist()) for name in sorted(set(source.tolist()))}
-    alone = {kind: [name for name, has in kinds.items() if has == {kind}] for kind in (REAL, FAKE)}
-    groups = {name: [name] for name, has in kinds.items() if len(has) == 2}
+    kinds: dict[str, set[int]] = {}
+    for row in rows:
+        kinds.setdefault(row.source, set()).add(row.label)
+    alone = {kind: {name for name, has in kinds.items() if has == {kind}} for kind in (REAL, FAKE)}
+    found = {name: {name} for name, has in kinds.items() if len(has) == 2}
     if alone[REAL] and alone[FAKE]:
-        groups |= {name: [name, *alone[REAL]] for name in alone[FAKE]}
+        found |= {name: {name, *alone[REAL]} for name in alone[FAKE]}
     else:
-        groups |= {name: [name] for name in (*alone[REAL], *alone[FAKE])}
-    if len(groups) < 2:
-        return {}
-    return {name: np.flatnonzero(np.isin(source, members)) for name, members in sorted(groups.items())}
+        found |= {name: {name} for name in (*alone[REAL], *alone[FAKE])}
+    return dict(sorted(found.items())) if len(found) > 1 else {}
+
+
+def members(rows: Sequence[Row], found: Mapping[str, set[str]]) -> dict[str, np.ndarray]:
+    """For each of `groups` its images among the rows of one split, int64 (n,); without those that have none there."""
+    source = np.array([row.source for row in rows])
+    places = {name: np.flatnonzero(np.isin(source, list(inside))) for name, inside in found.items()}
+    return {name: there for name, there in places.items() if len(there)}
 
 
 def measure(
     split: str,
     scores: np.ndarray,
     labels: np.ndarray,
-    groups: Mapping[str, np.ndarray],
+    parts: Mapping[str, np.ndarray],
     *,
     threshold: float | None,
 ) -> dict[str, float]:
-    """Every metric of detector.metrics as `split/metric`, and of each group of images as `split/group/metric`.
+    """Every metric of detector.metrics as `split/metric`, and of each part of the images as `split/part/metric`.
 
     scores, labels: (N,) of the whole split; threshold: for accuracy_at_threshold, None leaves it out.
     """
     measured = evaluate(scores, labels, threshold=threshold)
     named = {f"{split}/{name}": value for name, value in measured.items()}
-    for group, members in groups.items():
-        part = evaluate(scores[members], labels[members], threshold=threshold)
-        named |= {f"{split}/{group}/{name}": value for name, value in part.items()}
+    for part, places in parts.items():
+        measured = evaluate(scores[places], labels[places], threshold=threshold)
+        named |= {f"{split}/{part}/{name}": value for name, value in measured.items()}
     return named

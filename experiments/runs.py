@@ -40,12 +40,15 @@ def summary(runs: Sequence[Run], metric: str = "test/accuracy") -> list[str]:
     """One line a condition: mean, standard deviation over seeds and folds (n - 1) and n; empty without runs."""
     members: dict[tuple, list[float]] = defaultdict(list)
     for run in runs:
-        members[run.condition].append(run.metrics[-1][metric])
+        members[(*run.condition, run.provenance["content_digest"][:8])].append(run.metrics[-1][metric])
     if not members:
         return []
-    width = max(len("/".join(condition)) for condition in members)
+    names = {key: "/".join(key[:-1]) for key in members}
+    if len(set(names.values())) < len(names):  # one condition on data that were built anew in between: two rows
+        names = {key: f"{name} (data {key[-1]})" for key, name in names.items()}
+    width = max(map(len, names.values()))
     lines = [f"\n{'condition':<{width}}  {metric}: mean, sd, n"]
-    for condition, values in members.items():
+    for key, values in members.items():
         spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
-        lines.append(f"{'/'.join(condition):<{width}}  {np.mean(values):.4f}  {spread}  {len(values)}")
+        lines.append(f"{names[key]:<{width}}  {np.mean(values):.4f}  {spread}  {len(values)}")
     return lines

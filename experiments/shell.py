@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 INTERRUPTED = 130
 TERMINATED = 143
 
@@ -50,5 +50,5 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return 4 if storage else 2, f"{where}{error.strerror}{mend}"
     # torch raises its own kind on CUDA and a plain RuntimeError on the CPU
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "DefaultCPUAllocator" in str(error):
-        return 6, f"out of memory; a smaller train.batch_size or data.image_size needs less ({type(error).__name__})"
+        return 6, f"out of memory; smaller images, or fewer at once, need less ({type(error).__name__})"
     return None

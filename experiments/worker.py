@@ -22,7 +22,7 @@ from detector.randomness import derive
 from detector.train import Epoch, NotFinite, Steps, Training, fit
 from experiments import record
 from experiments.config import Config, ConfigError
-from experiments.measures import measure, sources
+from experiments.measures import groups, measure, members
 from experiments.tracking import Tracker
 
 _prepared: dict[str, build.Dataset] = {}
@@ -39,11 +39,17 @@ class Worker:
         self.data = data = prepared(config)
         for note in data.notes:
             print(note)
+        print(audit.headline(data.audit))
         if warning := audit.warning(data.audit):
             print(f"warning: {warning}", file=sys.stderr)
         self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
         self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
-        self.sources = {split: sources([data.rows[i] for i in rows.tolist()]) for split, rows in self.rows.items()}
+        found = groups(data.rows)
+        self.sources = {
+            split: members([data.rows[i] for i in rows.tolist()], found) if found else {}
+            for split, rows in self.rows.items()
+        }
+        self.unit = "images" if len(data.first) == len(data.rows) else "patches"
         self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
@@ -78,6 +84,7 @@ class Worker:
             "seed": config.seed,
             "digest": config.digest,
             "data_digest": self.data.digest,
+            "content_digest": self.data.content,
             "manifest": str(self.data.manifest),
             "quarantined": self.data.quarantined,
             "notes": self.data.notes,
@@ -100,10 +107,11 @@ class Worker:
         for source in self.sources["test"]:
             images = len(self.sources["test"][source])
             accuracy, auc = (metrics[f"test/{source}/{name}"] for name in ("accuracy", "auc"))
-            print(f"  {source}: test accuracy {accuracy:.4f}, AUC {auc:.4f} ({images:,} images)")
+            print(f"  {source}: test accuracy {accuracy:.4f}, AUC {auc:.4f} ({images:,} {self.unit})")
+        quarantined = f"{self.data.quarantined} quarantined"
         print(
             f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
-            f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} images; {self.data.quarantined} quarantined)",
+            f"AUC {metrics['test/auc']:.4f} ({len(self.rows['test']):,} {self.unit}; {quarantined})",
             flush=True,
         )
 
@@ -163,7 +171,7 @@ class Worker:
         pairs = {split: (self.rows[split].numpy(), scores[split]) for split in ("val", "test")}
         record.write_predictions(self.folder, self.data.rows, pairs)
         settings = flattened(self.config)
-        group = "/".join(self.folder.parts[-4:-1]) + "/" + self.config.digest
+        group = "/".join((*self.folder.parts[-4:-1], self.config.digest, self.data.content[:8]))
         tracker.hyperparameters(
             settings,
             {

@@ -50,7 +50,7 @@ def audit(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise DataError(f"--seed {arguments.seed}: expected 0 or a larger whole number")
     settings = build.settings_for(arguments.what, arguments.data_root)
-    data = build.prepare(settings, data_root=arguments.data_root)
+    data = build.prepare_or_look(settings, data_root=arguments.data_root)
     for note in data.notes:
         print(note)
     files = [data.rows[row] for row in data.first]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import shell
 
 EXAMPLES = """examples:
-  python scripts/benchmark_data.py                          200,000 rows, then 120,000 drawn thumbnails
+  python scripts/benchmark_data.py                          200,000 rows, then as many drawn thumbnails
   python scripts/benchmark_data.py --images 20000 --rows 0  the search alone, on fewer
   python scripts/benchmark_data.py --cifake archive.zip     the search on CIFAKE, and what it finds there
 
@@ -27,7 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=120_000, help="thumbnails to search (default: %(default)s)")
+    images = "thumbnails to search (default: %(default)s; CIFAKE holds 120000)"
+    parser.add_argument("--images", type=int, default=200_000, help=images)
     parser.add_argument("--rows", type=int, default=200_000, help="rows of the manifest (default: %(default)s)")
     parser.add_argument("--cifake", type=Path, metavar="FILE", help="search CIFAKE's zip instead of drawn thumbnails")
     arguments = parser.parse_args()
@@ -42,15 +43,17 @@ def benchmark(arguments: argparse.Namespace) -> None:
         number = getattr(arguments, name)
         if number < 0 or 0 < number < least:
             raise DataError(f"--{name} {number}: expected 0, which leaves it out, or {least} or more")
+    spent: list[float] = []
     if arguments.rows:
-        through_manifest(arguments.rows)
+        through_manifest(arguments.rows, spent)
     if arguments.cifake:
-        search_cifake(arguments.cifake)
+        search_cifake(arguments.cifake, spent)
     elif arguments.images:
-        search_drawn(arguments.images)
+        search_drawn(arguments.images, spent)
+    print_step("altogether, drawing left out", sum(spent))
 
 
-def through_manifest(count: int) -> None:
+def through_manifest(count: int, spent: list[float]) -> None:
     """Drawn rows, one in fifty a copy of another, five to a prompt or a page: written, read, grouped, split."""
     import hashlib
 
@@ -77,24 +80,24 @@ def through_manifest(count: int) -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.csv"
-        with timed("manifest written"):
+        with timed("manifest written", spent):
             manifest.write(file, rows)
-        with timed("manifest read"):
+        with timed("manifest read", spent):
             rows = manifest.read(file)
-    with timed("grouped by bytes, pairs and ties"):
+    with timed("grouped by bytes, pairs and ties", spent):
         rows = duplicates.group(rows, planted.index_pairs(count, count // 50))
-    with timed("split by group"):
+    with timed("split by group", spent):
         rows = partition.assign(rows, seed=0, val_share=0.1, test_share=0.1, drop_leaks=True).rows
 
 
-def search_drawn(count: int) -> None:
+def search_drawn(count: int, spent: list[float]) -> None:
     """Drawn thumbnails with planted copies, and how many of these are found."""
     from datasets import duplicates, planted
 
     print(f"{count:,} drawn thumbnails, {count // PLANTED:,} of them altered copies")
-    with timed("drawn"):
+    with timed("drawn", []):
         thumbs, copies = planted.with_copies(count, count // PLANTED)
-    with timed("near duplicates searched"):
+    with timed("near duplicates searched", spent):
         pairs = duplicates.near_pairs(thumbs)
     found = {(one, other) for one, other in pairs.tolist()}
     for kind in planted.KINDS:
@@ -103,7 +106,7 @@ def search_drawn(count: int) -> None:
     print(f"  {'pairs that nobody planted':36}{len(found - set(copies)):6,}")
 
 
-def search_cifake(file: Path) -> None:
+def search_cifake(file: Path, spent: list[float]) -> None:
     """What the search finds in CIFAKE, and what it means for the split."""
     from collections import Counter
 
@@ -111,13 +114,13 @@ def search_cifake(file: Path) -> None:
     from datasets.images import ImageSettings
 
     with tempfile.TemporaryDirectory() as folder:
-        with timed("packed"):
+        with timed("packed", spent):
             packed = store.open_or_pack(cifake.listing(file), ImageSettings(), Path(folder))
-        with timed(f"near duplicates searched among {len(packed.rows):,}"):
+        with timed(f"near duplicates searched among {len(packed.rows):,}", spent):
             pairs = duplicates.near_pairs(packed.thumbs)
     for name, counts in (
         ("pairs of equal bytes", duplicates.count_pairs(packed.rows)),
-        ("near duplicates, these included", duplicates.count_near(packed.rows, pairs)),
+        ("pairs that join near duplicates", duplicates.count_near(packed.rows, pairs)),
     ):
         print(f"  {name}: " + ", ".join(f"{number:,} {kind}" for kind, number in counts.items()))
     rows = duplicates.group(packed.rows, pairs)
@@ -128,11 +131,17 @@ def search_cifake(file: Path) -> None:
 
 
 @contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Print what was done, its time, and the most memory that the process has ever held."""
+def timed(what: str, spent: list[float]) -> Iterator[None]:
+    """Print what was done and its time, which is added to those spent."""
     start = time.perf_counter()
     yield
-    print(f"  {what:36}{time.perf_counter() - start:6.1f} s{peak_gib():8.2f} GiB peak", flush=True)
+    spent.append(time.perf_counter() - start)
+    print_step(what, spent[-1])
+
+
+def print_step(what: str, seconds: float) -> None:
+    """Print what took so long, and the most memory that the process has ever held."""
+    print(f"  {what:36}{seconds:6.1f} s{peak_gib():8.2f} GiB peak", flush=True)
 
 
 def peak_gib() -> float:

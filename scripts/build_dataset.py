@@ -19,7 +19,8 @@ EXAMPLES = """examples:
 
 A source is cifake, the name of a collection in data/collections (scripts/generate_flux.py and
 scripts/collect_photos.py make them), or the path of a folder: of one class with --fake or --real, with real and fake
-inside with --sources. Originals are never touched. The same command again makes the same set.
+inside with --sources; NAME=PATH gives it another name. Originals are never touched. The same command again makes the
+same set.
 
 Equalising brings a picture's long side into --long-side, never enlarging it, crops the middle to --size and saves it
 as JPEG with a quality drawn from --quality; what is drawn depends on the picture's bytes, never on its class.
@@ -90,7 +91,8 @@ def build(arguments: argparse.Namespace) -> None:
     left = f", {len(made.quarantine):,} left out (see {made.home / 'quarantine.csv'})" if made.quarantine else ""
     print(f"{len(made.rows):,} images{left}; described in {path}")
     where = "" if root == Path("data") else f" data_root={root}"
-    chosen = arguments.name if arguments.name in ("flux", "cifake_flux") else f"flux data.name={arguments.name}"
+    arm = "cifake_flux" if any(origin.kind == "cifake" for origin in found) else "flux"
+    chosen = arm if arguments.name == arm else f"{arm} data.name={arguments.name}"
     print(f"{made.home}; next: python -m experiments.run data={chosen} aug=saturate_x8{where}")
 
 

@@ -116,7 +116,9 @@ def collect(arguments: argparse.Namespace) -> None:
     if n and result.taken < n:
         print(f"only {result.taken:,} of {n:,}: {place} has no more that fit; other words may find others")
     if result.unreachable:
-        print(f"{result.unreachable:,} could not be reached; the same command asks for them again")
+        full = n is not None and result.taken >= n
+        rest = "others took their place" if full else "the same command asks for them again"
+        print(f"{result.unreachable:,} could not be reached; {rest}")
     if result.unlicensed:
         print(f"{result.unlicensed:,} of the taken have no licence: name it with --licenses before you pass them on")
     root = "" if arguments.data_root == Path("data") else f" --data-root {arguments.data_root}"
@@ -176,7 +178,7 @@ def _of_network(
     from urllib.parse import urlsplit
 
     from datasets.manifest import DataError
-    from datasets.photos import api, commons, openverse
+    from datasets.photos import api, collecting, commons, openverse
     from datasets.web import fetch_picture, is_loopback
 
     if not 1 <= len(query) <= LONGEST_QUERY:
@@ -200,8 +202,10 @@ def _of_network(
     else:
         candidates = openverse.candidates(service, query, licenses=rules.licenses)
 
+    pace = collecting.Pace(collecting.BYTES_A_SECOND, ahead=collecting.BYTES_AHEAD)
+
     def bring(candidate: "Candidate") -> bytes:
-        return fetch_picture(candidate.url, hosts=hosts, user_agent=agent, loopback=loopback)
+        return fetch_picture(candidate.url, hosts=hosts, user_agent=agent, loopback=loopback, spend=pace.spend)
 
     return module.NAME, candidates, bring
 

@@ -29,6 +29,7 @@ is at it; 4 the disk; 7 the service or the network: token, credit, --max-cost, r
 """
 ASK_ABOVE = 1.0  # dollars
 MOST_IMAGES = 1_000_000
+LOCAL_IMAGE_SECONDS = 600.0  # that an interruption waits for an image made here, which no other call can fetch
 
 
 def main() -> None:
@@ -62,12 +63,15 @@ def main() -> None:
 
 def generate(arguments: argparse.Namespace) -> None:
     """Check everything, ask before spending, make what is missing, say where it is."""
-    from datasets.flux import generation, schnell, service
+    from datasets.flux import generation, history, schnell, service
     from datasets.flux.purchases import Purchases
 
     _check(arguments)
     paid = arguments.generator == "replicate"
-    token = service.token_from_environment() if paid and not arguments.dry_run else ""
+    token = ""
+    if paid and not arguments.dry_run:
+        token = service.token_from_environment()
+        service.pause_from_environment()
     folder = arguments.data_root / "collections" / arguments.name
     wanted = _wanted(arguments)
     if paid:
@@ -78,12 +82,15 @@ def generate(arguments: argparse.Namespace) -> None:
         width, height = schnell.image_size(arguments.aspect_ratio, arguments.megapixels)
         local = DiffusersGenerator(width=width, height=height)
         record = local.record
-    events = generation.events_of(folder)
-    lacking = len(generation.missing(wanted, events, record))
+    events = history.read_or_begin(folder)
+    lacking = generation.missing(wanted, events, record, folder)
     spent = Purchases(events)
-    orders = max(0, lacking - spent.under_way) if paid else 0
+    under_way = spent.under_way()
+    to_order = [wish for wish in lacking if not any((wish.prompt, seed) in under_way for seed in wish.seeds)]
+    orders = len(to_order) if paid else 0
+    _tell_gone(lacking, events, orders, folder)
     if arguments.dry_run:
-        _show(arguments, wanted, lacking, orders)
+        _show(arguments, wanted, len(lacking), orders)
         return
     _check_cost(arguments, orders, spent.counted)
     _ask(arguments, orders)
@@ -93,17 +100,39 @@ def generate(arguments: argparse.Namespace) -> None:
 
     from datasets.ledger import Ledger
 
-    stop = threading.Event()
-    with Ledger(folder, kind=generation.KIND) as ledger:
+    ending = threading.Event()
+    with Ledger(folder, kind=history.KIND) as ledger:
         if paid:
             from datasets.flux.generators import ReplicateGenerator
 
-            maker = ReplicateGenerator(ledger, record=record, token=token, max_cost=arguments.max_cost, stop=stop)
-            with contextlib.closing(maker):
-                generation.collect(wanted, maker, ledger, workers=arguments.workers, stop=stop)
+            maker = ReplicateGenerator(ledger, record=record, token=token, max_cost=arguments.max_cost, ending=ending)
+            try:
+                with contextlib.closing(maker):
+                    generation.collect(wanted, maker, ledger, workers=arguments.workers, ending=ending)
+            except (KeyboardInterrupt, shell.Terminated):
+                _tell_waiting(ledger.events)
+                raise
         else:
-            generation.collect(wanted, local, ledger, workers=1, stop=stop)
-        _report(arguments, len(wanted), lacking, ledger.events)
+            generation.collect(wanted, local, ledger, workers=1, ending=ending, home=LOCAL_IMAGE_SECONDS)
+        _report(arguments, len(wanted), len(lacking), ledger.events)
+
+
+def _tell_gone(lacking: list, events: list, orders: int, folder: Path) -> None:
+    from datasets.flux import schnell
+
+    saved = {event["key"] for event in events if event["event"] == "saved"}
+    gone = sum(wish.key in saved for wish in lacking)
+    if gone:
+        price = f", ordering them again costs up to {gone * schnell.PRICE:.3f} dollars" if orders else ""
+        print(f"{gone:,} images that were saved are gone from {folder / 'images'}{price}")
+
+
+def _tell_waiting(events: list) -> None:
+    from datasets.flux.purchases import Purchases
+
+    waiting = len(Purchases(events).under_way())
+    if waiting:
+        print(f"{waiting:,} paid images wait at Replicate for one hour; start again within it", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from datasets import audit
+from datasets.audit import pixels
 from datasets.audit.separation import Separation
+from datasets.audit.verdicts import verdict_of
 from datasets.equalize import EqualizeSettings, equalize
 from datasets.manifest import FAKE, REAL, Row
 
@@ -55,7 +57,14 @@ def equalized(planted) -> tuple[list[Row], list[bytes]]:
     made = [equalize(data, law) for data in files]
     files = [one.data for one in made]
     return [
-        row_of(one.data, number, row.label, quality=one.facts["quality"], sampling="4:2:0")
+        row_of(
+            one.data,
+            number,
+            row.label,
+            quality=one.facts["quality"],
+            sampling="4:2:0",
+            was=json.dumps({"path": row.path, "made": one.facts}),
+        )
         for number, (one, row) in enumerate(zip(made, rows, strict=True))
     ], files
 
@@ -90,13 +99,19 @@ def without_shortcut(count: int, seed: int, source: str = "set", **more) -> list
     ]
 
 
+def was(scale: float) -> str:
+    """Of a row that was equalised from 1200x900 to 128x128."""
+    made = {"width": 1200, "height": 900, "scale": scale, "size": [128, 128], "box": [10, 20, 138, 148]}
+    return json.dumps({"path": "photos/1.jpg", "made": made})
+
+
 def noise(count: int) -> np.ndarray:
     return np.random.default_rng(9).integers(0, 256, (count, 32, 32, 3), np.uint8)
 
 
 def test_the_planted_set_is_confounded_and_named(planted, monkeypatch):
     rows, files = planted
-    monkeypatch.setattr(audit, "MOST_READ", 25)  # decoding a megapixel takes its time
+    monkeypatch.setattr(pixels, "MOST_READ", 25)  # decoding a megapixel takes its time
     report = audit.audit(rows, thumbs_of(files), files.__getitem__)
     facts = line_of(report, "file facts")
     assert report["verdict"] == facts["verdict"] == "confounded"
@@ -140,17 +155,16 @@ def test_unreadable_and_tiny_files_are_counted_and_left_out(equalized):
     rows, files = equalized
     broken = [b"no picture", *files[1:]]
     tiny = [rows[0], replace(rows[1], width=8), *rows[2:]]
-    assert audit.audit(tiny, thumbs_of(files), broken.__getitem__)["read"] == {
-        "files": len(files),
-        "left out": 2,
-        "square": 256,
-    }
+    report = audit.audit(tiny, thumbs_of(files), broken.__getitem__)
+    assert report["read"] == {"files": len(files), "unreadable": 1, "too small": 1, "squares": {"set": 256}}
+    assert "left out: 1 smaller than it, 1 unreadable" in line_of(report, "pixels seen")["because"]
 
 
 def test_too_few_images_are_too_few_to_say():
     report = audit.short(without_shortcut(38, 0), noise(38))
     facts = line_of(report, "file facts")
     assert facts["verdict"] == "too few to say" and facts["auc"] is None and "19 REAL and 19 FAKE" in facts["because"]
+    assert report["verdict"] == "too few to say"
     one_class = [row for row in without_shortcut(100, 0) if row.label == REAL]
     assert line_of(audit.short(one_class, noise(50)), "file facts")["verdict"] == "too few to say"
 
@@ -163,6 +177,44 @@ def test_a_small_confounded_source_does_not_hide_in_a_large_one():
     assert line_of(report, "file facts")["auc"] < 0.6
     assert line_of(report, "file facts (cifake)")["verdict"] == "clean"
     assert line_of(report, "file facts (flux + photos)")["verdict"] == report["verdict"] == "confounded"
+
+
+def test_a_source_of_one_class_is_not_judged_alone():
+    photographs = [row for row in without_shortcut(200, 1, "photos") if row.label == REAL]
+    report = audit.short([*without_shortcut(400, 2, "cifake"), *photographs], noise(500))
+    assert line_of(report, "file facts (cifake)") and not any("photos" in line["part"] for line in report["lines"])
+    assert "photos: 100 REAL, 0 FAKE" in line_of(report, "counts")["because"]
+
+
+@pytest.mark.parametrize("labels", [[], [REAL], [FAKE], [REAL, FAKE], [REAL, FAKE] * 4, [FAKE] * 5], ids=str)
+def test_a_handful_of_pictures_is_too_few_to_say(labels):
+    files = [shown(np.random.default_rng(i), 64, 48, format="PNG") for i in range(len(labels))]
+    rows = [row_of(data, i, label) for i, (data, label) in enumerate(zip(files, labels, strict=True))]
+    rows = [replace(row, was=was(0.5)) for row in rows]
+    for report in (
+        audit.short(rows, noise(len(rows))),
+        audit.audit(rows, noise(len(rows)), files.__getitem__),
+        audit.audit(rows, noise(len(rows)), lambda file: b"no picture"),
+    ):
+        assert line_of(report, "file facts")["verdict"] == "too few to say"
+        assert report["verdict"] in ("too few to say", "suspicious") and audit.lines(report)  # counts may be uneven
+        assert json.loads(json.dumps(report)) == report
+
+
+def test_a_scale_that_tells_the_classes_apart_is_said_and_suspicious_at_most():
+    random = np.random.default_rng(0)
+    plain = without_shortcut(400, 6)
+    alike = [replace(row, was=was(random.uniform(0.2, 0.9))) for row in plain]
+    apart = [
+        replace(row, was=was(random.uniform(0.5, 0.7) if row.label else random.uniform(0.2, 0.3))) for row in plain
+    ]
+    assert not [line for line in audit.short(plain, noise(400))["lines"] if line["part"] == "scaling"]
+    assert line_of(audit.short(alike, noise(400)), "scaling")["auc"] < 0.6
+    beside = [*without_shortcut(400, 7, "cifake"), *(replace(row, source="flux") for row in apart)]
+    for report in (audit.short(apart, noise(400)), audit.audit(beside, noise(800), None)):
+        line = line_of(report, "scaling")
+        assert line["low"] > 0.9 and line["verdict"] == "suspicious" and "generator's size" in line["because"]
+        assert sum(report["distributions"]["scale"]["REAL"]) == 200
 
 
 def test_bytes_alone_are_innocent_where_the_codec_is_known():
@@ -209,7 +261,7 @@ def test_copies_splits_and_licences_are_counted_and_unused_rows_are_not():
     ],
 )
 def test_a_verdict_goes_by_size_and_certainty(auc, low, high, verdict):
-    assert audit.verdict_of(Separation(auc, low, high)) == verdict
+    assert verdict_of(Separation(auc, low, high)) == verdict
 
 
 def test_the_report_is_json_the_same_each_time_and_a_table_with_a_line_for_each_part(equalized):

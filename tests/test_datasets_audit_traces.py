@@ -2,13 +2,15 @@
 
 import colorsys
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.audit.traces import color_facts, distributions, file_facts, middle, pixel_traces
-from datasets.manifest import FAKE, REAL, Row
+from datasets.audit.traces import color_facts, distributions, file_facts, middle, pixel_traces, scaling_facts
+from datasets.equalize import EqualizeSettings, equalize
+from datasets.manifest import FAKE, REAL, DataError, Row
 
 
 def scene(seed: int, side: int = 264, noise: float = 3.0) -> np.ndarray:
@@ -100,3 +102,21 @@ def test_facts_and_distributions_count_every_row_once():
     for counts in spread.values():
         assert sum(counts["REAL"]) == sum(counts["FAKE"]) == 15
         assert len(counts["edges"]) == len(counts["REAL"]) + 1
+
+
+def test_scaling_says_how_much_of_the_original_is_left():
+    out = io.BytesIO()
+    Image.fromarray(scene(0, side=400)).crop((0, 0, 400, 200)).save(out, "PNG")
+    law = EqualizeSettings(sizes=((64, 96),), long_side=(160, 160))
+    facts = scaling_facts([Row("1", REAL, was=json.dumps({"made": equalize(out.getvalue(), law).facts}))])
+    assert {name: values.tolist() for name, values in facts.items()} == {
+        "scale": [0.4],
+        "width kept": pytest.approx([96 / 160]),
+        "height kept": pytest.approx([64 / 80]),
+    }
+
+
+@pytest.mark.parametrize("was", ["no JSON", "[]", "{}", '{"made": {"scale": 0.5, "box": [1, 2], "width": 4}}'])
+def test_a_row_that_does_not_say_how_it_was_scaled_is_named(was):
+    with pytest.raises(DataError, match=r"^images/7\.jpg: .*build the set again$"):
+        scaling_facts([Row("images/7.jpg", REAL, was=was)])

@@ -207,6 +207,33 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
     assert (tmp_path / "count").read_text() == "packed\n"
 
 
+def test_what_is_kept_beside_a_store_and_damaged_is_made_anew(tmp_path):
+    root = drawn_folder(tmp_path / "in")
+    first = prepare(root, tmp_path, image_size=16)
+    for name in ("near-pairs-2.npy", "audit-2.json", "files.npy", "thumbs.npy", "files.csv", "quarantine.csv"):
+        [path] = [path for path in (tmp_path / "data").rglob(name) if "split-" not in str(path) or "audit" in name]
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        again = prepare(root, tmp_path, image_size=16)
+        assert (again.digest, again.audit) == (first.digest, first.audit)
+        np.testing.assert_array_equal(again.thumbs, first.thumbs)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system refuses such names")
+def test_a_name_that_is_not_utf_8_is_no_obstacle(tmp_path):
+    root = drawn_folder(tmp_path / "in")
+    (root / "FAKE" / "0.png").rename(root / "FAKE" / os.fsdecode(b"caf\xe9.png"))
+    data = prepare(root, tmp_path)
+    assert "FAKE/caf\\xe9.png" in {row.path for row in data.rows}
+
+
+def test_what_was_quarantined_stands_beside_the_manifest_also_when_the_split_is_an_old_one(tmp_path):
+    root = drawn_folder(tmp_path / "in")
+    prepare(root, tmp_path, max_bad=0.5)
+    (root / "Real" / "torn.png").write_bytes(b"nothing")
+    data = prepare(root, tmp_path, max_bad=0.5)
+    assert data.quarantined == 1 and "torn.png" in data.manifest.with_name("quarantine.csv").read_text()
+
+
 def test_patches_of_a_picture_stay_in_one_split_under_its_label_and_lead_back_to_its_file(tmp_path):
     root = drawn_folder(tmp_path / "in", count=20)
     draw(root / "Real" / "small.png", seed=1, size=(15, 60))

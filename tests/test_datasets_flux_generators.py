@@ -2,28 +2,26 @@
 
 import contextlib
 import io
-import random
 import signal
 import sys
 from collections import Counter
-from datetime import timedelta
 
 import pytest
 from servers.replicate import ORDER_FAULTS, Replicate
 
 from datasets import flux, ledger
-from datasets.flux import generators, service
+from datasets.flux import service
 from datasets.images import ImageSettings, decode
 from scripts import generate_flux
 
 TOKEN = "r8_SecretSecretSecretSecret"
-USUAL = Counter(asking=1, created=1, outcome=1, saved=1)
+USUAL = Counter(asking=1, created=1, outcome=1, fetched=1, saved=1)
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
-    monkeypatch.setenv("REPLICATE_POLL_INTERVAL", "0.005")
+    monkeypatch.setenv("REPLICATE_POLL_INTERVAL", "0.01")
     with Replicate(tiny=True) as running:
         monkeypatch.setenv("REPLICATE_BASE_URL", running.url)
         yield running
@@ -89,13 +87,23 @@ OUTCOMES = {  # fault: orders that were paid for one image, and what the ledger 
     "slow": (1, {}),
     "forgotten": (2, {"asking": 1, "created": 1, "lost": 1}),
     "no output": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
+    "paid late": (1, {"unanswered": 1}),
     "half file": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
     "once half file": (1, {}),
-    "jpeg file": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
-    "html file": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
+    "noai file": (1, {}),
+    "gone file": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
     "expired file": (2, {"asking": 1, "created": 1, "outcome": 1, "lost": 1}),
     "busy file": (1, {}),
     "reset file": (1, {}),
+}
+
+
+HELD_BACK = {  # fault: why a paid file does not come, nor any other
+    "jpeg file": "JPEG instead of PNG",
+    "html file": "not an image: text/html",
+    "forbidden file": "403",
+    "pause file": "asks to wait 3,600 s; what is paid waits there for one hour",
+    "file elsewhere": "a host that is not on the list",
 }
 
 
@@ -136,7 +144,7 @@ def test_above_a_dollar_it_asks_first(server, command, monkeypatch, typed, statu
 
 
 def test_no_fault_of_the_server_is_left_untried():
-    assert set(ORDER_FAULTS) == {*OUTCOMES, "401", "402", "422"}
+    assert set(ORDER_FAULTS) == {*OUTCOMES, *HELD_BACK, "401", "402", "422"}
 
 
 def test_what_was_sent_is_what_was_decided(server, command, folder):
@@ -205,60 +213,6 @@ def test_questions_that_cost_nothing_are_asked_again_but_not_for_ever(server, co
     assert is_right(folder, 2) and len(server.paid) == 2
 
 
-def test_a_service_that_is_gone_is_given_up_and_the_last_order_is_looked_for_by_the_next_call(server, command, folder):
-    server.faults = ["500", "500", "500", "paid 500"]
-    status, _, err = command("--n", 1)
-    assert status == 7 and "does not answer, 4 times, but may have billed" in err and err.count("\n") == 1
-    assert counts(folder) == Counter({"asking": 4, "unanswered": 4, "possibly billed": 3})
-    status, out, _ = command("--n", 1)
-    assert status == 0 and "ordered so far: 4, 3 of them without an answer, at most 0.012 dollars" in out
-    assert is_right(folder, 1) and len(server.paid) == 1
-
-
-def test_the_order_looked_for_is_found_pages_behind_and_an_aborted_one_before_it_does_no_harm(server, command, folder):
-    server.faults = ["paid 500"]
-    server.page_size = 2
-    server.answers = ["500"] * 6
-    assert command("--n", 1)[0] == 7
-    (ours,) = server.paid.values()
-    for number in range(7):
-        server.pay({**ours.input, "seed": number}, "aborted")
-    assert command("--n", 1)[0] == 0
-    assert is_right(folder, 1) and len(server.paid) == 8
-
-
-def test_an_order_that_some_line_claims_is_not_claimed_again(server, command, folder):
-    """The half file is lost: its prediction has the right input, stands in the list, and is worth nothing."""
-    server.faults = ["half file", "reset"]
-    assert command("--n", 1)[0] == 0
-    assert is_right(folder, 1) and len(server.paid) == 2
-    assert counts(folder) == USUAL + Counter(
-        {"asking": 2, "created": 1, "outcome": 1, "lost": 1, "unanswered": 1, "possibly billed": 1}
-    )
-
-
-def test_what_the_service_deleted_in_the_meantime_is_lost_and_ordered_again(server, command, folder, monkeypatch):
-    monkeypatch.setattr(generators, "MODEL_SECONDS", 0.0)
-    server.seconds = 60
-    status, _, err = command("--n", 2)
-    assert status == 7 and "is not done after 0 s; 0 of 2 images are there" in err
-    old = list(server.paid.values())
-    for order in old:
-        order.created -= timedelta(hours=2)
-    server.seconds = 0
-    assert command("--n", 2)[0] == 0
-    assert is_right(folder, 2) and counts(folder)["lost"] == len(old) == len(server.paid) - 2
-    # the first that is given up may stop the second from being ordered at all
-    assert {order.input["seed"] for order in old} <= {order.input["seed"] for order in list(server.paid.values())[-2:]}
-
-
-def test_files_that_are_always_broken_are_not_paid_for_ever(server, command, folder):
-    server.faults = ["half file"] * 50
-    status, _, err = command("--n", 9, "--workers", 1)
-    assert status == 7 and "3 paid files of one image were lost" in err and len(server.paid) == 3
-    assert counts(folder)["lost"] == 3
-
-
 def test_an_image_whose_seeds_all_fail_is_reported_and_not_tried_again(server, command, folder):
     server.faults = ["failed"] * 5
     status, _, err = command("--n", 3, "--workers", 1)
@@ -278,23 +232,3 @@ def test_a_rate_limit_of_an_hour_is_not_waited_for(server, command):
     server.faults = ["429 ~3600s"]
     status, _, err = command("--n", 1)
     assert status == 7 and "takes orders again in 3600 s" in err and err.count("\n") == 1
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_max_cost_is_never_passed_whatever_goes_wrong(server, command, folder, seed):
-    draw = random.Random(seed)
-    server.faults = draw.choices(["", "failed", "500", "paid 500", "half file", "forgotten", "reset"], k=60)
-    most = draw.randint(12, 16)
-    status, _, err = command("--n", 12, "--max-cost", f"{most * 0.003:.3f}", "--workers", 8)
-    assert len(server.paid) <= most and status in (0, 7) and err.count("\n") == (status == 7)
-    assert is_right(folder, counts(folder)["saved"])
-
-
-def test_max_cost_counts_what_went_wrong_and_stops_before_it_would_be_passed(server, command, folder):
-    server.faults = ["failed", "500"]
-    status, _, err = command("--n", 3, "--max-cost", 0.012, "--workers", 1)
-    assert status == 7 and "--max-cost 0.012 is reached by what was ordered so far; give more" in err
-    assert is_right(folder, 2) and len(server.paid) == 3
-    status, _, err = command("--n", 3, "--max-cost", 0.012)
-    assert status == 2 and "1 images to order cost 0.003 dollars, 0.015 with earlier orders for it" in err
-    assert command("--n", 3, "--max-cost", 0.015)[0] == 0 and is_right(folder, 3)

@@ -24,7 +24,7 @@ def bare(events):
 def test_what_was_appended_is_there_again_after_it_was_closed(folder):
     with Ledger(folder, kind="flux") as book:
         book.append("asking", prompt="a stage, 舞台 \u2028 \ud800", number=1)
-        book.append("saved")
+        assert book.append("saved") is book.events[-1]
         first = list(book.events)
     with Ledger(folder, kind="flux") as book:
         assert book.events == first
@@ -66,6 +66,15 @@ def test_wherever_a_kill_cuts_the_file_whole_lines_stay_and_the_torn_one_goes(fo
             book.append("saved")
         assert len(ledger.read(folder)[1]) == events + 1
         assert (folder / ledger.FILE).read_bytes().endswith(b"}\n")
+
+
+@pytest.mark.parametrize("text", ["my own notes", "my own notes\nand more", '{"event": "saved"}\n{"eve'])
+def test_a_file_that_is_no_ledger_stays_as_it_is(folder, text):
+    folder.mkdir(parents=True)
+    (folder / ledger.FILE).write_text(text)
+    with pytest.raises(DataError, match=r"ledger\.jsonl"):
+        Ledger(folder, kind="flux")
+    assert (folder / ledger.FILE).read_text() == text
 
 
 @pytest.mark.parametrize("written", [0, 7])

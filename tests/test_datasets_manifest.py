@@ -61,6 +61,18 @@ def test_an_edited_manifest_is_refused_naming_the_place(tmp_path, old, new, expe
     assert str(path) in str(caught.value)
 
 
+def test_a_manifest_saved_by_another_program_is_read_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text(manifest.text_of(ROWS), encoding="utf-8-sig", newline="")
+    assert manifest.read(path) == ROWS
+    path.write_bytes(manifest.text_of([Row("é.png", REAL)]).encode("latin-1"))
+    with pytest.raises(DataError, match=r"m.csv: not UTF-8 text"):
+        manifest.read(path)
+    path.write_text(manifest.text_of(ROWS) + '"never closed')
+    with pytest.raises(DataError, match=r"m.csv:\d+: not a row of a CSV file"):
+        manifest.read(path)
+
+
 def test_a_double_row_is_refused(tmp_path):
     manifest.write(tmp_path / "m.csv", [ROWS[0], ROWS[0]])
     with pytest.raises(DataError, match="stands there twice"):

@@ -1,9 +1,11 @@
 """What a word on the command line means, and what the images of a collection bring along."""
 
+import hashlib
+
 import pytest
 from PIL import Image
 
-from datasets import flux, origins
+from datasets import assemble, flux, origins
 from datasets.ledger import Ledger
 from datasets.manifest import FAKE, REAL, DataError
 from datasets.photos import page_key
@@ -18,7 +20,8 @@ def collection(data_root, name, kind, events):
             file = folder / "images" / f"{number}.png"
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (9, 9), (number, 0, 0)).save(file)
-            ledger.append("saved", file=f"images/{number}.png", **facts)
+            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            ledger.append("saved", file=f"images/{number}.png", sha256=sha256, **facts)
     return folder
 
 
@@ -55,8 +58,21 @@ def test_images_of_one_prompt_are_tied_and_one_of_its_own_prompt_to_its_photogra
     assert f"page:{PAGES[0]}" in photograph.ties.split()
 
 
+def test_a_picture_that_is_no_longer_what_the_ledger_noted_is_left_out(data_root):
+    for i in range(4):  # so that both classes have some left
+        Image.new("RGB", (60, 60), (0, 9 * i, 0)).save(data_root / f"{i}.png")
+    (data_root / "more").mkdir()
+    for i in range(4):
+        (data_root / f"{i}.png").rename(data_root / "more" / f"{i}.png")
+    Image.new("RGB", (9, 9), (0, 0, 77)).save(data_root / "collections" / "flux" / "images" / "2.png")
+    found = [origins.find("flux", data_root), origins.find(f"shot={data_root / 'more'}", data_root, label=REAL)]
+    made = assemble.assemble("mine", found, None, data_root=data_root)
+    assert made.quarantine == [("flux/images/2.png", "its bytes are not those that were noted when it was collected")]
+    assert [row.path for row in made.rows if row.label == REAL] == [f"shot/{i}.png" for i in range(4)]
+
+
 def test_the_card_learns_how_images_came_to_be(data_root):
     assert flux.describe(data_root / "collections" / "flux") == ["4 images of 3 prompts; model: m"]
-    assert origins.describe(origins.find("photos", data_root)) == [
+    assert origins.describe(origins.find("photos", data_root), data_root) == [
         "1 photographs by 1 authors; commons: stage, made public from 2015-03-01 to 2015-03-01"
     ]

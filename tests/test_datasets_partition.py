@@ -1,5 +1,6 @@
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,3 +148,37 @@ def test_one_huge_group_does_not_swallow_a_split_and_a_class_of_one_group_is_ref
         DataError, match=r"no REAL image is left .*50 REAL images in 1 group that stays together, the largest of 50;"
     ):
         cut(group_exact(everything))
+
+
+def test_what_was_left_out_on_purpose_stays_out_of_every_fold():
+    rows = drawn_rows(50)
+    marked = [replace(row, split="unused") if i % 10 == 0 else row for i, row in enumerate(rows)]
+    for fold in (None, 0, 1, 2):
+        split = {row.path: row.split for row in cut(marked, fold=fold, folds=3).rows}
+        assert {path for path, name in split.items() if name == "unused"} == {row.path for row in rows[::10]}
+
+
+def test_a_validation_image_that_also_stands_in_test_is_a_leak():
+    def drawn(split, first, count):
+        return [
+            Row(f"{split}/{label}/{i}", label, split, "x", sha256=f"{label}{i:05}".ljust(64, "0"))
+            for label in (REAL, FAKE)
+            for i in range(first, first + count)
+        ]
+
+    rows = group_exact([*drawn("train", 0, 20), *drawn("val", 20, 8), *drawn("test", 25, 9)])  # 25 to 27 in both
+    parts = cut(rows)
+    unused = {row.path for row in parts.rows if row.split == "unused"}
+    assert parts.leaks == 6 and unused == {f"val/{label}/{i}" for label in (REAL, FAKE) for i in (25, 26, 27)}
+
+
+def test_of_a_few_large_groups_the_smallest_is_cut():
+    rows = [
+        Row(f"{label}/{i}", label, source="x", sha256=f"{label}{i:05}".ljust(64, "0"), ties=f"prompt:{label}{i // 10}")
+        for label in (REAL, FAKE)
+        for i in range(35)
+    ]
+    counts = Counter((row.label, row.split) for row in cut(group_exact(rows)).rows)
+    assert counts == {
+        (label, split): n for label in (REAL, FAKE) for split, n in (("test", 5), ("val", 10), ("train", 20))
+    }

@@ -2,14 +2,17 @@
 
 import dataclasses
 import hashlib
+import os
+import random
 
 import pytest
 
 from datasets import photos
 from datasets.ledger import Ledger
 from datasets.manifest import REAL, DataError
-from datasets.photos import own
+from datasets.photos import collecting, own
 from datasets.photos.candidates import Candidate, Rules, is_accepted, license_family, objection, plain
+from datasets.web import Refused
 
 ACCEPTED = ("CC0", "public domain", "CC BY", "CC BY-SA")
 RULES = Rules(licenses=ACCEPTED, before="2022-01-01", min_side=600)
@@ -104,6 +107,19 @@ def test_an_own_file_needs_neither_date_nor_licence_but_a_licence_it_has_must_be
     assert objection(dataclasses.replace(own, license="CC BY-NC 4.0"), RULES) == "licence CC BY-NC"
 
 
+def test_a_pace_keeps_below_what_wikimedia_allows_in_any_ten_seconds(monkeypatch):
+    clock, came, draw = [1000.0], [], random.Random(3)
+    monkeypatch.setattr(collecting.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(collecting.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    pace = collecting.Pace(collecting.BYTES_A_SECOND, ahead=collecting.BYTES_AHEAD)
+    for _ in range(3000):
+        clock[0] += 30 if draw.random() < 0.001 else draw.random() / 1000  # a fast line that is idle at times
+        came.append((clock[0], size := draw.choice((100, 65536))))
+        pace.spend(size)
+    most = max(sum(size for then, size in came if 0 <= then - start < 10) for start, _ in came)
+    assert 22e6 < most <= 25e6 / 8 * 10  # bytes: near to it and never above
+
+
 def test_html_becomes_one_line_of_what_a_reader_sees():
     assert plain('<bdi><a href="x">Unknown author</a></bdi><span style="display: none;">Unknown author</span>') == (
         "Unknown author"
@@ -126,6 +142,7 @@ def collection(tmp_path):
         ):
             (folder / "images" / f"{key}.jpg").write_bytes(b"x")
             facts = {"key": key, "file": f"images/{key}.jpg", "title": title, "author": author, "page": page}
+            facts["sha256"] = hashlib.sha256(b"x").hexdigest()
             ledger.append("saved", **facts, license="CC BY 2.0", license_url="u", source="commons", query="sea talk")
         ledger.append("refused", reason="404", origin="x", source="commons", query="sea talk", final=True)
     return folder
@@ -193,6 +210,9 @@ def test_a_folder_offers_its_files_with_what_the_table_says_of_them(tmp_path):
     assert (first.origin, first.license) == ("a.png", "")
     assert (second.origin, second.license, second.author, second.title) == ("in/b.jpg", "CC BY 2.0", "Ada", "A talk")
     assert own.read(second) == b"x"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refused, match=r"^no file$"):
+        own.read(Candidate(source="folder", origin="pipe", file=tmp_path / "pipe"))
     for folder in (tmp_path / "missing", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(DataError, match="--from-dir"):

@@ -173,7 +173,10 @@ def test_what_no_second_question_mends_ends_at_once(waits):
         server.faults = ["403"]
         with pytest.raises(ServiceError, match="answers 403 Forbidden; check --contact"):
             list(commons.candidates(service(server.api), "x", width=960))
-        assert len(server.api_asked) == 2
+        server.faults = ["redirect"]  # which may lead into a private network
+        with pytest.raises(ServiceError, match="answers 302 Found"):
+            list(commons.candidates(service(server.api), "x", width=960))
+        assert len(server.api_asked) == 3
     for url in ("http://example.org/w/api.php", "ftp://127.0.0.1/", "https://", "api.php"):
         with pytest.raises(DataError, match="https://"):
             service(url)

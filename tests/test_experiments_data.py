@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,8 +54,9 @@ def test_a_fold_that_is_none_is_one_line(train, word, expected):
 
 
 def test_a_run_warns_of_a_shortcut_and_carries_the_audit(train, tmp_path, confounded):
-    status, _, err = train("data=folder", f"data.root={confounded}", f"data_root={tmp_path}", "train.epochs=1")
-    assert status == 0 and "warning: confounded" in err and "size" in err
+    status, out, err = train("data=folder", f"data.root={confounded}", f"data_root={tmp_path}", "train.epochs=1")
+    assert status == 0 and "audit: confounded (file facts AUC 1.000" in out
+    assert "warning: confounded" in err and "size" in err
     [folder] = [path.parent for path in (tmp_path / "runs").rglob("done")]
     assert json.loads((folder / "audit.json").read_text())["verdict"] == "confounded"
     assert b"file facts" in b"".join(path.read_bytes() for path in folder.glob("events.out.*"))
@@ -81,3 +83,14 @@ def test_flux_brings_a_network_of_its_size_unless_told_otherwise_and_says_how_to
     assert status == 2 and "no such built set; build it with: python scripts/build_dataset.py --name flux" in err
     status, _, err = verb("data=flux", "model=cnn32", f"data_root={tmp_path}", f"runs_root={tmp_path}")
     assert status == 2 and "model=cnn32 takes 32x32; model=cnn720 takes any size" in err
+
+
+def test_runs_of_one_condition_on_data_that_were_built_anew_are_not_averaged():
+    def run(seed, content, accuracy):
+        folder = Path("runs/mine/cnn32/none") / f"abc-seed{seed}"
+        return runs.Run(folder, {}, {"content_digest": content * 8}, [{"test/accuracy": accuracy}])
+
+    same = runs.summary([run(0, "a", 0.7), run(1, "a", 0.9)])
+    assert len(same) == 2 and "0.8000" in same[1] and same[1].endswith("  2")
+    apart = runs.summary([run(0, "a", 0.7), run(1, "b", 0.9)])
+    assert len(apart) == 3 and "(data aaaaaaaa)" in apart[1] and "0.9000  -  1" in apart[2]

@@ -77,6 +77,11 @@ def test_a_disk_that_fills_while_training_is_status_4_naming_the_folder(small_da
     assert f"{tmp_path}/runs/synthetic" in last and "No space left on device; free some space" in last
 
 
+def test_the_advice_about_memory_fits_every_verb():
+    status, text = shell.explain(MemoryError())
+    assert status == 6 and text.startswith("out of memory; smaller images") and "train." not in text
+
+
 def test_help_teaches_by_example_and_does_not_wait_for_torch():
     command = [sys.executable, "-X", "importtime", "-m", "experiments.run", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -56,6 +56,17 @@ def test_a_full_disk_is_status_4(tmp_path):
     assert done.returncode == 4 and done.stderr.count("\n") == 1 and "space" in done.stderr
 
 
+def test_a_limit_on_the_size_of_files_is_status_4_and_names_the_file(tmp_path):
+    with Commons(good_files(1)) as server:
+        limited = ["sh", "-c", 'ulimit -f 20 && exec "$@"', "sh", sys.executable, str(SCRIPT)]
+        command = [*limited, *WORDS, "--api", server.api, "--data-root", tmp_path]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 4 and done.stderr.count("\n") == 1
+    folder = tmp_path / "collections" / "photos" / "images"
+    assert done.stderr.startswith(f"collect_photos: {folder}/") and done.stderr.endswith(".jpg: File too large\n")
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("server", ["commons", "openverse"])
 def test_the_servers_start_for_a_trial_and_say_how_to_use_them(server):
     place = Path(__file__).parent / "servers" / f"{server}.py"

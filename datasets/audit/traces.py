@@ -1,10 +1,11 @@
 """What may give a picture away without being looked at, as plain numbers: of its file, its thumbnail, its pixels."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from datasets.manifest import LABELS, Row
+from datasets.manifest import LABELS, DataError, Row
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Below this a spectrum has too few places to find a peak in.
@@ -46,6 +47,26 @@ def file_facts(rows: Sequence[Row]) -> dict[str, np.ndarray]:
         "sampling": _ranks([row.sampling for row in rows]),
         DENSITY: size / np.maximum(area, 1),
     }
+
+
+def scaling_facts(rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    """How each row was equalised, float64 (N,) in (0, 1]: scale; width kept and height kept, shares of the scaled
+    picture that the crop left. DataError where `was` does not say so.
+    """
+    found = []
+    for row in rows:
+        try:
+            made = json.loads(row.was)["made"]
+            left, top, right, bottom = made["box"]
+            scale, width, height = float(made["scale"]), right - left, bottom - top
+            kept = width / (made["width"] * scale), height / (made["height"] * scale)
+        except (ValueError, KeyError, TypeError, ZeroDivisionError):
+            raise DataError(
+                f"{row.path}: its manifest's `was` does not tell how it was equalised; build the set again"
+            ) from None
+        found.append((scale, *kept))
+    columns = np.array(found, np.float64).reshape(-1, 3).clip(0, 1).T  # a side rounded up is a little more than kept
+    return dict(zip(("scale", "width kept", "height kept"), columns, strict=True))
 
 
 def _ranks(names: list[str]) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from datasets import ledger
+from datasets.flux import history
 from datasets.folder import FileLocation
 from datasets.manifest import FAKE, DataError, Row
 
@@ -28,11 +28,15 @@ def rows(folder: Path) -> list[tuple[Row, FileLocation]]:
         try:
             location = FileLocation.of(path, path.stat())
         except FileNotFoundError as error:
-            raise DataError(f"{path}: missing, though the ledger says it was saved; put it back") from error
+            raise DataError(
+                f"{path}: missing, though the ledger says it was saved; put it back, or make it again"
+            ) from error
         ties = f"prompt:{hashlib.sha256(event['prompt'].encode()).hexdigest()[:12]}"
         if event["page"] and uses[event["prompt"]] == 1:
             ties += f" page:{event['page']}"
-        row = Row(path=event["file"], label=FAKE, source=folder.name, ties=ties, license=LICENSE)
+        row = Row(
+            path=event["file"], label=FAKE, source=folder.name, sha256=event["sha256"], ties=ties, license=LICENSE
+        )
         found.append((row, location))
     return sorted(found, key=lambda pair: pair[0].path)
 
@@ -50,7 +54,6 @@ def describe(folder: Path) -> list[str]:
 
 
 def _saved(folder: Path) -> list[dict[str, Any]]:
-    kind, events = ledger.read(folder)
-    if kind != "flux":
-        raise DataError(f"{folder}: a collection of {kind}; expected one of generated pictures")
-    return [event for event in events if event["event"] == "saved"]
+    """The last word on each image: one whose file was removed may have been made again."""
+    events = history.read(folder, {"saved": history.PICTURE})
+    return list({event["file"]: event for event in events if event["event"] == "saved"}.values())

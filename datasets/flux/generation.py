@@ -1,9 +1,10 @@
 """The images a collection is to hold, and the loop that makes those it lacks."""
 
 import hashlib
+import queue
 import threading
+import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ from typing import Any
 from tqdm import tqdm
 
 from datasets import ledger
-from datasets.flux.generators import ImageGenerator, ModelFault
+from datasets.flux.generators import ImageGenerator, ModelFault, Stopped
 from datasets.flux.prompts import Prompts, image_seed
 from datasets.flux.service import ServiceError
 from datasets.ledger import Ledger
 from datasets.manifest import DataError, whole_file
 
-KIND = "flux"
 SEEDS_AN_IMAGE = 5
+GO_ON = "and the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +47,31 @@ def _wish(key: str, prompt: str, seed: int, page: str = "") -> Wish:
     return Wish(key, prompt, tuple(image_seed(seed, key, attempt) for attempt in range(SEEDS_AN_IMAGE)), page)
 
 
-def events_of(folder: Path) -> list[dict[str, Any]]:
-    """What the collection's ledger holds, empty where there is none yet; DataError where it is of another kind."""
-    if not (folder / ledger.FILE).exists():
-        return []
-    kind, events = ledger.read(folder)
-    if kind != KIND:
-        raise DataError(f"{folder}: a collection of {kind}; give another --name")
-    return events
+def missing(
+    wanted: Iterable[Wish], events: Iterable[dict[str, Any]], record: dict[str, Any], folder: Path
+) -> list[Wish]:
+    """The images whose file is not in the collection at `folder`, those first that an earlier process ordered.
 
-
-def missing(wanted: Iterable[Wish], events: Iterable[dict[str, Any]], record: dict[str, Any]) -> list[Wish]:
-    """The images that are not saved yet, those first that an earlier process ordered.
-
-    A name stands for one image: DataError where one that is wanted was saved, or ordered, with another prompt, seed or
-    `record` (the generator's). Images that are not wanted now are left alone.
+    A name stands for one image: DataError where one that is wanted was saved with another prompt, seed or `record` (the
+    generator's), or its prompt and seed were ordered with another record. Images that are not wanted now are left
+    alone. One that was saved and whose file was removed is missing like any other.
     """
     saved: dict[str, dict[str, Any]] = {}
-    orders: dict[int, dict[str, Any]] = {}
+    orders: dict[tuple[str, int], dict[str, Any]] = {}  # among thousands of images, two have a seed in common
     for event in events:
         if event["event"] == "saved":
             saved[event["key"]] = {**event, **_flat(event["record"])}
         elif event["event"] == "asking":
-            orders[event["input"]["seed"]] = _flat(event)
+            orders[event["input"]["prompt"], event["input"]["seed"]] = _flat(event)
     ordered: list[Wish] = []
     fresh: list[Wish] = []
     for wish in wanted:
         here = saved.get(wish.key)
         if here:
             _agree(wish, here, record)
-            continue
-        under_way = [orders[seed] for seed in wish.seeds if seed in orders]
+            if (folder / here["file"]).is_file():
+                continue
+        under_way = [orders[wish.prompt, seed] for seed in wish.seeds if (wish.prompt, seed) in orders]
         for order in under_way:
             _agree(wish, order, record)
         (ordered if under_way else fresh).append(wish)
@@ -99,41 +94,69 @@ def _agree(wish: Wish, was: dict[str, Any], record: dict[str, Any]) -> None:
 
 
 def collect(
-    wanted: Sequence[Wish], generator: ImageGenerator, book: Ledger, *, workers: int, stop: threading.Event
+    wanted: Sequence[Wish],
+    generator: ImageGenerator,
+    book: Ledger,
+    *,
+    workers: int,
+    ending: threading.Event,
+    home: float = 5.0,
 ) -> None:
     """Make what is missing; every image is on disk before the ledger says so, and none is asked for again.
 
     A fault of the model is answered with the image's next seed. ServiceError where one has no seed left, at the end.
-    Whatever else a worker raises ends the collection: no image is begun any more, those under way are brought home,
-    unless it is the user who stops, which sets `stop`.
+    Whatever else a worker raises ends the collection: `ending` is set, after which the generator begins nothing, and
+    those under way are brought home. Where it is the user who stops, they have `home` seconds for that.
     """
-    lacking = missing(wanted, book.events, generator.record)
     images = book.folder / "images"
     images.mkdir(exist_ok=True)
     for litter in images.glob(".*.part"):  # of a process that was killed
         litter.unlink()
-    have = len(wanted) - len(lacking)
-    faults = []
-    with (
-        tqdm(total=len(wanted), initial=have, unit="image", disable=None) as bar,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        futures = [pool.submit(_make, wish, generator, book) for wish in lacking]
+    _adopt(book)
+    lacking = missing(wanted, book.events, generator.record, book.folder)
+    faults: list[str] = []
+    failure: BaseException | None = None
+    todo: queue.SimpleQueue[Wish] = queue.SimpleQueue()
+    done: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+    for wish in lacking:
+        todo.put(wish)
+
+    def work() -> None:
+        while not ending.is_set():
+            try:
+                done.put(_make(todo.get_nowait(), generator, book))
+            except (queue.Empty, Stopped):
+                break
+            except BaseException as error:  # noqa: BLE001 - it is raised below
+                ending.set()
+                done.put(error)
+        done.put(None)
+
+    # A program that is stopped does not wait for such threads.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(lacking)))]
+    with tqdm(total=len(wanted), initial=len(wanted) - len(lacking), unit="image", disable=None) as bar:
         try:
-            for future in as_completed(futures):
-                fault = future.result()
-                if fault:
-                    faults.append(fault)
-                bar.update(not fault)
-        except (ServiceError, DataError) as error:
-            pool.shutdown(cancel_futures=True)
-            have = len(wanted) - len(missing(wanted, book.events, generator.record))
-            raise type(error)(f"{error}; {have} of {len(wanted)} images are there, {GO_ON}") from error
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                stop.set()
-            pool.shutdown(cancel_futures=True)
+            for thread in threads:
+                thread.start()
+            for _ in threads:
+                while (result := done.get()) is not None:
+                    if isinstance(result, BaseException):
+                        failure = failure or result
+                    elif result:
+                        faults.append(result)
+                    else:
+                        bar.update()
+        except BaseException:
+            ending.set()
+            deadline = time.monotonic() + home
+            for thread in filter(threading.Thread.is_alive, threads):
+                thread.join(max(0.0, deadline - time.monotonic()))
             raise
+    if isinstance(failure, (ServiceError, DataError)):
+        have = len(wanted) - len(missing(wanted, book.events, generator.record, book.folder))
+        raise type(failure)(f"{failure}; {have} of {len(wanted)} images are there, {GO_ON}") from failure
+    if failure:
+        raise failure
     if faults:
         raise ServiceError(
             f"{len(faults)} of {len(wanted)} images cannot be made, each of their {SEEDS_AN_IMAGE} seeds gave a fault, "
@@ -141,7 +164,18 @@ def collect(
         )
 
 
-GO_ON = "and the same command goes on from there"
+def _adopt(book: Ledger) -> None:
+    """Take in every file that was whole on disk when its process was killed, before the ledger called it saved."""
+    waiting: dict[str, dict[str, Any]] = {}
+    for event in book.events:
+        if event["event"] == "fetched":
+            waiting[event["key"]] = event
+        elif event["event"] == "saved":
+            waiting.pop(event["key"], None)
+    for event in waiting.values():
+        path = book.folder / event["file"]
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == event["sha256"]:
+            book.append("saved", **{name: event[name] for name in event if name not in ("event", "time")})
 
 
 def _make(wish: Wish, generator: ImageGenerator, book: Ledger) -> str:
@@ -153,11 +187,12 @@ def _make(wish: Wish, generator: ImageGenerator, book: Ledger) -> str:
             reason = f"{wish.key}: {fault}"
             continue
         file = f"images/{wish.key}.png"
+        facts = {"key": wish.key, "file": file, "prompt": wish.prompt, "seed": seed, "page": wish.page}
+        facts |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "record": generator.record}
+        book.append("fetched", **facts)
         with whole_file(book.folder / file, "wb") as out:
             out.write(data)
         ledger.sync_folder(book.folder / "images")
-        facts = {"key": wish.key, "file": file, "prompt": wish.prompt, "seed": seed, "page": wish.page}
-        sha256 = hashlib.sha256(data).hexdigest()
-        book.append("saved", **facts, sha256=sha256, bytes=len(data), record=generator.record)
+        book.append("saved", **facts)
         return ""
     return reason

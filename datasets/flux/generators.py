@@ -3,14 +3,13 @@
 import re
 import threading
 import time
-from datetime import datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from datasets import web
 from datasets.flux import schnell
 from datasets.flux.purchases import Purchases, Request
-from datasets.flux.service import Answered, NoAnswer, Service, ServiceError, explained
+from datasets.flux.recent import Recent
+from datasets.flux.service import Answered, NoAnswer, NotSent, Service, ServiceError, explained
 from datasets.images import BadImage, ImageSettings, decode
 from datasets.ledger import Ledger
 
@@ -21,8 +20,7 @@ QUESTIONS = 6  # the same for what costs nothing: half a minute
 MOST_LOSSES = 3  # files lost for one image, after which something is wrong with all of them
 LONGEST_LIMIT = 120.0  # seconds that a rate limit may ask for
 MOST_LIMITS = 60  # refusals by the rate limit in a row
-MOST_PAGES = 50  # of the list of recent predictions, a hundred each
-REMEMBERED = timedelta(hours=1)  # how long the service keeps inputs and outputs
+GONE = ("404", "410")  # answers to the question for a file that tell that it will never come
 
 
 class ImageGenerator(Protocol):
@@ -40,7 +38,7 @@ class ModelFault(Exception):
 
 
 class Stopped(Exception):
-    """The user stops the whole collection; nothing is wrong."""
+    """The collection ends and nothing is begun any more; why is told elsewhere."""
 
 
 class ReplicateGenerator:
@@ -51,12 +49,13 @@ class ReplicateGenerator:
     is unknown, before it orders anew. Threads may call it at once. Orders go out one after another, so that the rate
     limit of one holds for all; after an error that stands in the way of every order, no more of them go out.
 
-    record: as schnell.record gives it. max_cost: US dollars for all orders of the ledger together, or None. stop: once
-    it is set, generate() raises Stopped at its next pause. Raises ServiceError, and DataError for the user's mistakes.
+    record: as schnell.record gives it. max_cost: US dollars for all orders of the ledger together, or None. ending:
+    once it is set, nothing is ordered and generate() raises Stopped; what was ordered may still come home.
+    Raises ServiceError, and DataError for the user's mistakes.
     """
 
     def __init__(
-        self, ledger: Ledger, *, record: dict[str, Any], token: str, max_cost: float | None, stop: threading.Event
+        self, ledger: Ledger, *, record: dict[str, Any], token: str, max_cost: float | None, ending: threading.Event
     ) -> None:
         self.record = record
         self._ledger = ledger
@@ -65,9 +64,9 @@ class ReplicateGenerator:
         self._file_hosts = ["replicate.delivery", "*.replicate.delivery"]
         self._file_hosts += [self._service.host] * self._service.loopback
         self._max_cost = max_cost
-        self._stop = stop
+        self._ending = ending
         self._turn = threading.Lock()
-        self._closed: Exception | None = None
+        self._recent = Recent(self._get)
 
     def generate(self, prompt: str, seed: int) -> bytes:
         """A PNG file, decoded once to be sure that it is whole; paid for once while the service remembers it."""
@@ -86,10 +85,10 @@ class ReplicateGenerator:
 
     def _ordered(self, wanted: dict[str, Any]) -> Request:
         """The order with this input that is known, found or made; the ledger holds its id."""
-        for attempt in range(TRIES):
+        for _ in range(TRIES):
             request = self._purchases.latest(wanted)
             if request and not request.over and not request.id:
-                self._look_for(request, attempt)
+                self._look_for(request)
             if request is None or request.over:
                 request = self._order(wanted)
             if request.id:
@@ -100,9 +99,8 @@ class ReplicateGenerator:
         """Send an order when its turn has come; the request has no id where the answer is unknown."""
         with self._turn:
             for _ in range(MOST_LIMITS):
-                if self._closed:
-                    raise self._closed
-                self._wait(0)
+                if self._ending.is_set():
+                    raise Stopped
                 if self._max_cost is not None and self._purchases.counted >= schnell.affordable(self._max_cost):
                     raise self._closed_by(
                         f"--max-cost {self._max_cost:g} is reached by what was ordered so far; give more"
@@ -113,6 +111,9 @@ class ReplicateGenerator:
                     answer = self._service.call(
                         "POST", f"/v1/models/{schnell.MODEL}/predictions", json={"input": wanted}
                     )
+                except NotSent as fault:
+                    self._note("refused", request=request.number, status=0, reason=str(fault))
+                    raise self._closed_by(f"Replicate cannot be reached: {fault}") from fault
                 except NoAnswer as fault:
                     self._note("unanswered", request=request.number, reason=str(fault))
                     return request
@@ -120,7 +121,8 @@ class ReplicateGenerator:
                     self._note("refused", request=request.number, status=error.status, reason=str(error))
                     if error.status != 429:
                         raise self._closed_by(explained(error)) from error
-                    self._wait(self._limit(str(error)))
+                    if self._ending.wait(self._limit(str(error))):
+                        raise Stopped from error
                     continue
                 if answer.get("id"):
                     self._note("created", request=request.number, id=str(answer["id"]))
@@ -137,29 +139,21 @@ class ReplicateGenerator:
             raise self._closed_by(f"Replicate's rate limit takes orders again in {seconds:.0f} s; try again then")
         return seconds
 
-    def _look_for(self, request: Request, attempt: int) -> None:
+    def _look_for(self, request: Request) -> None:
         """Claim the recent prediction that has this order's input, or note that there is none: then it is over.
 
-        An order whose sender is gone may still be on its way: the list is looked at some time after it was sent.
+        The service may still be busy with it, even where its sender is gone, so the list is looked at for some time.
         """
-        asked = datetime.fromisoformat(request.time)
-        age = time.time() - asked.timestamp()
-        self._wait(4 * self._service.pause * 2**attempt - max(age, 0.0))
-        query = ""
-        for _ in range(MOST_PAGES):
-            page = self._get(f"/v1/predictions{query}") or {}
-            results = [result for result in page.get("results") or [] if isinstance(result, dict)]
-            for result in results:
-                name, theirs = result.get("id"), result.get("input")
-                mine = isinstance(theirs, dict) and theirs.items() >= request.input.items()
-                if mine and name and name not in self._purchases.ids:
-                    self._note("created", request=request.number, id=str(name), found=True)
-                    return
-            # Its query only: the token would go to a whole address of the service's choosing.
-            query = "?" + urlsplit(str(page.get("next") or "")).query
-            oldest = str(results[-1].get("created_at")) if results else ""
-            if query == "?" or oldest[:19] < (asked - REMEMBERED).isoformat()[:19]:
+        start, pause = time.monotonic(), 4 * self._service.pause
+        while True:
+            left = start + self._service.settle - time.monotonic()
+            if name := self._recent.find(request.input, self._purchases.ids):
+                self._note("created", request=request.number, id=name, found=True)
+                return
+            if left <= 0:
                 break
+            time.sleep(min(pause, left))
+            pause *= 2
         self._note("possibly billed", request=request.number)
 
     def _outcome(self, request: Request) -> str:
@@ -170,7 +164,7 @@ class ReplicateGenerator:
         while True:
             answer = self._get(f"/v1/predictions/{request.id}")
             if answer is None:
-                self._lose(request, "404")
+                self._lost(request, "404")
                 return ""
             status, output = answer.get("status"), answer.get("output")
             facts = {"request": request.number, "id": request.id, "status": status}
@@ -178,7 +172,7 @@ class ReplicateGenerator:
                 url = str((output[0] if isinstance(output, list) and output else output) or "")
                 self._note("outcome", **facts, fault="", url=url)
                 if not url:
-                    self._lose(request, "the service has deleted its output")
+                    self._lost(request, "the service has deleted its output")
                 return url
             if status in ("failed", "canceled", "aborted"):
                 fault = f"{status}: {self._service.plain(answer.get('error') or 'no reason given')}"
@@ -186,37 +180,50 @@ class ReplicateGenerator:
                 raise ModelFault(fault)
             if time.monotonic() > deadline:
                 raise self._closed_by(f"prediction {request.id} is not done after {MODEL_SECONDS:g} s")
-            self._wait(self._service.pause)
+            time.sleep(self._service.pause)
 
     def _file(self, request: Request, url: str) -> bytes:
-        """The picture's file, decoded whole; empty, and noted as lost, where it is gone or comes broken twice."""
+        """The picture's file, decoded whole; empty, and noted as lost, where it is gone or comes broken twice.
+
+        Whatever else keeps it back would keep back the next one too, which is not paid for.
+        """
         broken = 0
         for attempt in range(TRIES):
             try:
                 data = web.fetch_picture(
-                    url, hosts=self._file_hosts, user_agent=USER_AGENT, loopback=self._service.loopback
+                    url,
+                    hosts=self._file_hosts,
+                    user_agent=USER_AGENT,
+                    loopback=self._service.loopback,
+                    heed_opt_out=False,  # it is the user's own picture
                 )
                 kind = decode(data, ImageSettings())[1].format
                 if kind == "PNG":
                     return data
                 reason = f"{kind} instead of PNG"
+                break
             except web.Unreachable as error:
                 reason = error.reason
-                self._wait(max(error.wait, 2 * self._service.pause * 2**attempt))
-                continue
-            except (web.Refused, BadImage) as error:
+                time.sleep(max(error.wait, 2 * self._service.pause * 2**attempt))
+            except web.AskedToWait as error:
+                raise self._closed_by(f"{error}; what is paid waits there for one hour") from error
+            except BadImage as error:
                 reason = str(error)
-            broken += 1
-            if broken == 2 or reason == "404":
-                self._lose(request, reason)
-                return b""
+                broken += 1
+                if broken == 2:
+                    return self._lost(request, reason)
+            except web.Refused as error:
+                reason = error.reason
+                if reason in GONE:
+                    return self._lost(request, reason)
+                break
         raise self._closed_by(f"the file of prediction {request.id} does not come: {reason}")
 
     def _get(self, path: str) -> dict[str, Any] | None:
         """The answer to a question that costs nothing, asked several times; None for 404."""
         for attempt in range(QUESTIONS):
             if attempt:
-                self._wait(self._service.pause * 2**attempt)
+                time.sleep(self._service.pause * 2**attempt)
             try:
                 return self._service.call("GET", path)
             except NoAnswer as fault:
@@ -230,17 +237,13 @@ class ReplicateGenerator:
         raise self._closed_by(f"Replicate does not answer, {QUESTIONS} times: {reason}")
 
     def _note(self, event: str, **facts: Any) -> None:
-        self._ledger.append(event, **facts)
-        self._purchases.apply({"event": event, "time": datetime.now().astimezone().isoformat(), **facts})
+        self._purchases.apply(self._ledger.append(event, **facts))
 
-    def _lose(self, request: Request, reason: str) -> None:
+    def _lost(self, request: Request, reason: str) -> bytes:
         self._note("lost", request=request.number, id=request.id, reason=reason)
-
-    def _wait(self, seconds: float) -> None:
-        if self._stop.wait(max(seconds, 0)):
-            raise Stopped
+        return b""
 
     def _closed_by(self, error: Exception | str) -> Exception:
         """The error to raise after which no more orders go out; what is under way may still come home."""
-        self._closed = ServiceError(error) if isinstance(error, str) else error
-        return self._closed
+        self._ending.set()
+        return ServiceError(error) if isinstance(error, str) else error

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Request:
-    """One order. number: its place among all orders of the ledger; time: when it was about to be sent.
+    """One order. number: its place among all orders of the ledger.
 
     id: the service's name of it, empty while unknown. fault: why the model made no picture, empty if it did or may yet.
     over: it was refused, or lost, or sent without an answer and not found at the service: order again.
@@ -16,7 +16,6 @@ class Request:
 
     number: int
     input: dict[str, Any]
-    time: str
     id: str = ""
     fault: str = ""
     over: bool = False
@@ -34,7 +33,7 @@ class Purchases:
         self.ids: set[str] = set()
         self.refused = self.unclear = 0
         self._latest: dict[str, Request] = {}
-        self._saved: set[int] = set()
+        self._saved: set[tuple[str, int]] = set()
         for event in events:
             self.apply(event)
 
@@ -43,10 +42,10 @@ class Purchases:
         """Orders that cost something, may have, or may yet; a fault of the model counts too."""
         return len(self.requests) - self.refused
 
-    @property
-    def under_way(self) -> int:
-        """Orders whose picture is still to come."""
-        return sum(not (each.over or each.fault or each.input["seed"] in self._saved) for each in self.requests)
+    def under_way(self) -> set[tuple[str, int]]:
+        """Prompt and seed of the orders whose picture is still to come."""
+        open_ones = (_image(each.input) for each in self.requests if not (each.over or each.fault))
+        return set(open_ones) - self._saved
 
     def latest(self, wanted: dict[str, Any]) -> Request | None:
         """The last order with exactly this input."""
@@ -56,11 +55,12 @@ class Purchases:
         """Take in one event."""
         kind = event["event"]
         if kind == "asking":
-            request = Request(len(self.requests), event["input"], event["time"])
+            request = Request(len(self.requests), event["input"])
             self.requests.append(request)
             self._latest[_key(request.input)] = request
+            self._saved.discard(_image(request.input))  # its file was removed, and it is made again
         elif kind == "saved":
-            self._saved.add(event["seed"])
+            self._saved.add(_image(event))
         elif kind in CHANGES:
             request = self.requests[event["request"]]
             if kind == "created":
@@ -72,6 +72,10 @@ class Purchases:
                 request.over = True
                 self.refused += kind == "refused"
                 self.unclear += kind == "possibly billed"
+
+
+def _image(wanted: dict[str, Any]) -> tuple[str, int]:
+    return wanted["prompt"], wanted["seed"]
 
 
 def _key(wanted: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Replicate's interface over the network, one request at a time: the only file that knows its client."""
 
+import math
 import os
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from datasets import web
 from datasets.manifest import DataError
 
 REQUEST_SECONDS = 30.0  # of silence, after which a request has failed
+SHORTEST_PAUSE = 0.1  # seconds between two questions to somebody else's service
 ACCOUNT = "replicate.com/account"
 
 
@@ -41,14 +43,33 @@ def token_from_environment() -> str:
     return token
 
 
+class NotSent(NoAnswer):
+    """No connection was made, so the service knows nothing of what it was to be asked for."""
+
+
+def pause_from_environment() -> float:
+    """Seconds between two questions: REPLICATE_POLL_INTERVAL, or half a second; DataError where it cannot be one."""
+    text = os.environ.get("REPLICATE_POLL_INTERVAL", "0.5")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 60:
+        raise DataError(f"REPLICATE_POLL_INTERVAL={text}: expected seconds, above 0 and at most 60")
+    return seconds
+
+
 class Service:
     """The service at REPLICATE_BASE_URL, or Replicate's own. Threads may use it at once.
 
-    pause: seconds between two questions about the same thing. host: the service's; loopback: it is on this machine.
-    The token goes to it alone. DataError where the address is not https (http on this machine only).
+    pause: seconds between two questions about the same thing. settle: seconds in which an order that was sent must have
+    shown up in the service's list. host: the service's; loopback: it is on this machine. The token goes to it alone.
+    DataError where the address is not https (http on this machine only).
     """
 
     def __init__(self, token: str) -> None:
+        self.pause = pause_from_environment()  # before the client stumbles over it
+
         import httpx
         import replicate
 
@@ -61,10 +82,12 @@ class Service:
         # Its own retries wait as long as any Retry-After asks and cannot be interrupted.
         self._connections._transport.max_attempts = 1  # type: ignore[attr-defined]
         self._token = token
-        self.pause = self._client.poll_interval  # half a second, or REPLICATE_POLL_INTERVAL
+        if not self.loopback:
+            self.pause = max(self.pause, SHORTEST_PAUSE)
+        self.settle = 60 * self.pause if self.loopback else REQUEST_SECONDS
 
     def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """The answer to one request, which is a JSON object. Raises Answered or NoAnswer.
+        """The answer to one request, which is a JSON object. Raises Answered, NoAnswer or NotSent.
 
         It goes through the client, but below its own functions: they know no time-out for an order without waiting,
         and fall over the status `aborted`, a whole page of the list with it.
@@ -79,6 +102,8 @@ class Service:
             if status == 408 or status >= 500:
                 raise NoAnswer(f"it answers {status}") from error
             raise Answered(status, self.plain(error.detail or error.title or "no reason given")) from error
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSent(f"no connection, {type(error).__name__}; is there a network?") from error
         except httpx.TimeoutException as error:
             raise NoAnswer("it is silent") from error
         except httpx.HTTPError as error:  # its text may hold a header, and so the token

@@ -37,6 +37,7 @@ def rows(folder: Path) -> list[tuple[Row, FileLocation]]:
             path=event["file"],
             label=REAL,
             source=folder.name,
+            sha256=event["sha256"],
             ties=" ".join(ties),
             license=event["license"],
         )

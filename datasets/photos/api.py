@@ -5,8 +5,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib import metadata
 from typing import Any
 
@@ -15,11 +13,10 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from datasets.manifest import DataError
-from datasets.web import is_loopback
+from datasets.web import MAX_WAIT, is_loopback, retry_after
 
 ATTEMPTS = 5
 BACKOFF = 1.0  # seconds before the second attempt, doubled each time
-MAX_WAIT = 120.0  # seconds: who asks for a longer pause is asked again another day
 SECONDS = 60.0  # for one answer, from its first to its last byte
 MAX_BYTES = 20_000_000
 LAGGED = 5.0  # seconds to wait at least when the databases are behind, as the manual of maxlag asks for
@@ -108,7 +105,7 @@ class Service:
             raise _Again(_reason(error)) from error
         self._heed_allowance(headers)
         if status in (408, 429) or status >= 500:
-            raise _Again(f"the server answers {status}", _retry_after(headers))
+            raise _Again(f"the server answers {status}", retry_after(headers.get("Retry-After")))
         if status != 200:
             answer = f"{status} {response.reason}".strip()
             raise ServiceError(f"{self.name}: {self.url} answers {answer}; check --contact and --api", status)
@@ -121,7 +118,9 @@ class Service:
             raise _Again("something else than the answer came")
         if isinstance(fault := answer.get("error"), dict):
             if fault.get("code") in TRY_LATER:
-                raise _Again(f"the server answers {fault['code']}", max(LAGGED, _retry_after(headers)))
+                raise _Again(
+                    f"the server answers {fault['code']}", max(LAGGED, retry_after(headers.get("Retry-After")))
+                )
             text = " ".join(str(fault.get("info", fault.get("code"))).split())[:200]
             raise ServiceError(f"{self.name}: the server answers: {text}")
         return answer
@@ -144,17 +143,6 @@ def _body(response: requests.Response) -> bytes:
         if len(body) > MAX_BYTES or time.monotonic() > deadline:
             raise _Again("the answer does not end")
     return bytes(body)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Retry-After in seconds, which is written as a number or as a date; 0 where there is none."""
-    asked = headers.get("Retry-After", "").strip()
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -16,11 +16,14 @@ from datasets.ledger import Ledger, sync_folder
 from datasets.manifest import whole_file
 from datasets.photos.api import KEPT, ServiceError
 from datasets.photos.candidates import MAX_PIXELS, Candidate, Rules, objection, page_key, plain_title, too_small
-from datasets.web import Refused, Unreachable
+from datasets.web import AskedToWait, Refused, Unreachable
 
 IMAGES = "images"
 CONNECTIONS = 2  # at once, the most that Wikimedia's file host allows
 ATTEMPTS = 4
+# Wikimedia's robot policy of 2025 allows 25 Mbit/s, measured over 10 s; this is 22 at most, for buffers hold some more.
+BYTES_A_SECOND = 2_500_000
+BYTES_AHEAD = 2_500_000
 BACKOFF = 1.0  # seconds before the second attempt, doubled each time
 SILENT = 3  # so many pictures in a row that cannot be reached: the network, not the pictures
 DECODING = ImageSettings(min_side=1, max_pixels=MAX_PIXELS)
@@ -41,6 +44,23 @@ class Outcome:
         return self.taken + self.unreachable + self.refused.total()
 
 
+class Pace:
+    """A speed that downloads share: `rate` bytes a second, after `ahead` bytes that may come at once."""
+
+    def __init__(self, rate: float, *, ahead: float) -> None:
+        self._rate, self._ahead = rate, ahead / rate
+        self._due = 0.0  # when all that has come will be paid for
+        self._guard = threading.Lock()
+
+    def spend(self, size: int) -> None:
+        """Wait until `size` more bytes are paid for."""
+        with self._guard:
+            self._due = max(self._due, time.monotonic() - self._ahead) + size / self._rate
+            wait = self._due - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+
+
 def collect(
     candidates: Iterable[Candidate],
     ledger: Ledger,
@@ -57,7 +77,8 @@ def collect(
     already, or was refused for what its bytes are, is not brought again; what is decided from descriptions is decided
     anew each time. Decisions fall in the order of the candidates, whichever download ends first, so an interrupted
     search that is started again ends with the same pictures. `bring` is called in threads, CONNECTIONS at once.
-    Raises ServiceError where the network fails again and again, OSError where the disk does not take a picture.
+    Raises ServiceError where the network fails again and again or a host of pictures asks for a long pause, OSError
+    where the disk does not take a picture.
     """
     book = _Book(ledger, source, query, rules)
     fresh = filter(book.is_wanted, candidates)
@@ -90,6 +111,10 @@ def collect(
                 silent += 1
                 if silent == SILENT:
                     raise ServiceError(f"{candidate.url}: {error}, as {SILENT} pictures in a row; {KEPT}") from error
+                continue
+            except AskedToWait as error:
+                book.write("unreachable", candidate, reason="the server asks for a long pause")
+                failure = failure or ServiceError(f"{error}; {KEPT}")
                 continue
             silent = 0
             bar.update(book.taken - bar.n)

@@ -1,6 +1,7 @@
 """A folder of photographs one has already, offered for a collection; a CSV may say whose they are."""
 
 import csv
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,13 @@ def candidates(folder: Path, licenses: Path | None) -> list[Candidate]:
 
 
 def read(candidate: Candidate) -> bytes:
-    """The bytes of a candidate's file; Refused where it cannot be read or is far too large for a photograph."""
+    """The bytes of a candidate's file; Refused where it is no file that can be read, or far too large."""
     assert candidate.file is not None
     try:
-        if candidate.file.stat().st_size > MAX_BYTES:
+        status = candidate.file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for without end
+            raise Refused("no file")
+        if status.st_size > MAX_BYTES:
             raise Refused(f"larger than {MAX_BYTES / 1e6:g} MB")
         return candidate.file.read_bytes()
     except OSError as error:

@@ -10,7 +10,9 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from socket import SO_LINGER, SOL_SOCKET
+from time import time
 from typing import Self
 
 from PIL import Image
@@ -163,6 +165,9 @@ ANSWERS: dict[str, Callable[[Visitor], None]] = {
     "too-many": lambda visitor: visitor.answer(429, {"Retry-After": "100000"}),
     "too-many-soon": lambda visitor: visitor.answer(429, {"Retry-After": "7"}),
     "too-many-for-ever": lambda visitor: visitor.answer(429, {"Retry-After": "9" * 5000}),
+    "too-many-till-2099": lambda visitor: visitor.answer(503, {"Retry-After": "Thu, 01 Jan 2099 00:00:00 GMT"}),
+    "too-many-till-soon": lambda visitor: visitor.answer(503, {"Retry-After": formatdate(time() + 60, usegmt=True)}),
+    "too-many-till-nonsense": lambda visitor: visitor.answer(503, {"Retry-After": f"1 Jan {'9' * 30} 00:00"}),
     "error": lambda visitor: visitor.answer(500, {"Content-Type": "image/jpeg"}, PICTURE),
 }
 

@@ -197,6 +197,8 @@ class Answers(BaseHTTPRequestHandler):
             return self.json({"error": error, "servedby": "mw1"}, {"Retry-After": "5", "X-Database-Lag": "7"})
         if fault == "strange":
             return self.json({"query": {"pages": {"1": "?"}}, "results": 3})
+        if fault == "redirect":
+            return self.answer(302, {"Location": f"{self.server.root}/secret"})
         if fault == "hang":
             self.server.go_on.wait(30)
         # reset

@@ -9,24 +9,24 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import socket
 import struct
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from servers.schnell import complaint, picture
+from servers.schnell import MODEL, Prediction, complaint, picture, shown
 
-STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
-MODEL = "black-forest-labs/flux-schnell"
 DETAILS = {
     401: ("Unauthenticated", "You did not pass a valid authentication token"),
     402: ("Insufficient credit", "You have insufficient credit to run this model. Go to your billing page."),
@@ -36,30 +36,21 @@ DETAILS = {
 # What may go wrong with an order: before it is made and paid, with the answer to it, with the model, with the file.
 ORDER_FAULTS = (
     *("429 ~1s", "401", "402", "422", "500", "reset", "hang"),
-    *("html", "list", "paid 500", "paid reset", "paid hang"),
+    *("html", "list", "paid 500", "paid reset", "paid hang", "paid late"),
     *("failed", "canceled", "aborted", "slow", "forgotten", "no output"),
-    *("half file", "once half file", "jpeg file", "html file", "expired file", "busy file", "reset file"),
+    *("half file", "once half file", "jpeg file", "html file", "expired file", "gone file", "busy file", "reset file"),
+    *("forbidden file", "noai file", "pause file", "file elsewhere"),
 )
-
-
-@dataclass
-class Prediction:
-    """One order. fault: what goes wrong with it, from ORDER_FAULTS; fetched: how often its file was asked for."""
-
-    id: str
-    input: dict[str, Any]
-    created: datetime
-    fault: str = ""
-    fetched: int = 0
-    polled: int = 0
 
 
 class Replicate(ThreadingHTTPServer):
     """Starts with `with`. paid: the orders that were made; a restarted client finds them by id and in the list.
 
     faults: what goes wrong with the coming orders, one after another, from ORDER_FAULTS. answers: the same for the
-    questions that cost nothing: "500", "503", "429", "401", "reset", "html". every: seconds that must lie between two
-    orders (small credit: 10). seconds: that a picture takes. tiny: pictures of a few pixels.
+    questions that cost nothing: a status, "reset", "html" or "object". every: seconds that must lie between
+    two orders (small credit: 10). seconds: that a picture takes. tiny: pictures of a few pixels. late: seconds after
+    which an order that is "paid late" shows up, its sender long gone. listed: what the list shows of a prediction,
+    everything where it is empty.
     answers_left: after so many, what is asked for is done and not answered before answer_on is set.
     requests: of any kind, as they arrive; early: orders that came although a 429 had asked to wait longer; leaks:
     requests of files that carried a token; tokens: what the interface was given.
@@ -72,6 +63,7 @@ class Replicate(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.seconds, self.tiny = seconds, tiny
         self.every, self.page_size = 0.0, 100
+        self.late, self.listed = 0.2, ()
         self.faults: list[str] = []
         self.answers: list[str] = []
         self.paid: dict[str, Prediction] = {}
@@ -109,36 +101,6 @@ class Replicate(ThreadingHTTPServer):
             self.paid[name] = Prediction(name, wanted, datetime.now(UTC), fault)
             return self.paid[name]
 
-    def shown(self, order: Prediction) -> dict[str, Any]:
-        """A prediction as the interface gives it; an hour later without input and output."""
-        age = datetime.now(UTC) - order.created
-        done = age >= timedelta(seconds=self.seconds) and (order.fault != "slow" or order.polled > 5)
-        status = "succeeded" if done else ("processing" if order.polled else "starting")
-        if order.fault in ("failed", "canceled", "aborted"):
-            status = order.fault
-        kind = {"jpg": "jpg", "png": "png"}.get(order.input.get("output_format", ""), "webp")
-        removed = age > timedelta(hours=1) or order.fault == "no output"
-        url = f"{self.url}/files/{order.id}/out-0.{kind}"
-        place = f"{self.url}/v1/predictions/{order.id}"
-        times = {"created_at": f"{order.created:{STAMP}}", "started_at": None, "completed_at": None}
-        if done:
-            times |= {"started_at": f"{order.created:{STAMP}}", "completed_at": f"{datetime.now(UTC):{STAMP}}"}
-        return {
-            "id": order.id,
-            "model": MODEL,
-            "version": "hidden",
-            "input": {} if removed else order.input,
-            "logs": "",
-            "output": [url] if status == "succeeded" and not removed else None,
-            "data_removed": removed,
-            "error": "NSFW content detected. Try running it again." if status == "failed" else None,
-            "status": status,
-            "source": "api",
-            "metrics": {"predict_time": self.seconds, "image_count": 1} if done else {},
-            "urls": {"get": place, "cancel": f"{place}/cancel"},
-            **times,
-        }
-
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -154,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         seconds = self.throttled()
         if seconds:
             text = f"Request was throttled. Your rate limit for creating predictions resets in ~{seconds}s."
-            return self.json({"detail": text, "status": 429}, 429)
+            return self.json({"detail": text, "status": 429, "retry_after": seconds}, 429)
         fault = self.server.faults.pop(0) if self.server.faults else ""
         if fault in ("401", "402", "422", "500"):
             return self.error(int(fault))
@@ -163,6 +125,9 @@ class Handler(BaseHTTPRequestHandler):
         wanted = json.loads(body).get("input")
         if wrong := complaint(wanted):
             return self.json({"title": "Input validation failed", "detail": wrong, "status": 422}, 422)
+        if fault == "paid late":
+            threading.Timer(self.server.late, self.server.pay, (wanted, "")).start()
+            return self.nothing("reset")
         order = self.server.pay(wanted, fault)
         if fault == "paid 500":
             return self.error(500)
@@ -170,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.nothing(fault)
         if fault == "html":
             return self.send(b"<html>Sign in to the hotel's network</html>", "text/html")
-        return self.json([] if fault == "list" else self.server.shown(order), 201)
+        return self.json([] if fault == "list" else shown(order, self.server.url, self.server.seconds), 201)
 
     def do_GET(self) -> None:
         place = urlsplit(self.path)
@@ -183,6 +148,8 @@ class Handler(BaseHTTPRequestHandler):
             orders = list(self.server.paid.values())[::-1]
         if answer == "reset":
             return self.nothing(answer)
+        if answer == "object":
+            return self.json({"detail": "temporarily disabled"})
         if answer == "html":
             return self.send(b"<html>maintenance</html>", "text/html")
         if answer:
@@ -191,13 +158,15 @@ class Handler(BaseHTTPRequestHandler):
             start = int(parse_qs(place.query).get("cursor", ["0"])[0])
             end = start + self.server.page_size
             following = f"{self.server.url}/v1/predictions?cursor={end}" if end < len(orders) else None
-            results = [self.server.shown(order) for order in orders[start:end]]
+            results = [shown(order, self.server.url, self.server.seconds) for order in orders[start:end]]
+            if self.server.listed:
+                results = [{name: result[name] for name in self.server.listed} for result in results]
             return self.json({"previous": None, "next": following, "results": results})
         order = self.server.paid.get(place.path.removeprefix("/v1/predictions/"))
         if order is None or order.fault == "forgotten":
             return self.error(404)
         order.polled += 1
-        return self.json(self.server.shown(order))
+        return self.json(shown(order, self.server.url, self.server.seconds))
 
     def throttled(self) -> int:
         """Seconds to wait before the next order; 0 where this one may be made."""
@@ -221,17 +190,21 @@ class Handler(BaseHTTPRequestHandler):
         order = self.server.paid.get(name)
         if order is None or order.fault == "expired file" or datetime.now(UTC) - order.created > timedelta(hours=1):
             return self.error(404)
+        if order.fault in ("gone file", "forbidden file"):
+            return self.error(410 if order.fault == "gone file" else 403)
         order.fetched += 1
         data = picture(order.input, self.server.tiny)
         if order.fault == "half file" or (order.fault == "once half file" and order.fetched == 1):
             return self.send(data[: len(data) // 2], "image/png")
+        if order.fault == "pause file":
+            return self.send(b"", "text/plain", 503, more={"Retry-After": "3600"})
         if order.fault == "html file":
             return self.send(b"<html>", "text/html")
         if order.fault == "jpeg file":
             return self.send(picture({**order.input, "output_format": "jpg"}, self.server.tiny), "image/png")
         if order.fault in ("busy file", "reset file") and order.fetched < 3:
             return self.error(503) if order.fault == "busy file" else self.nothing("reset")
-        return self.send(data, "image/png")
+        return self.send(data, "image/png", more={"X-Robots-Tag": "noai"} if order.fault == "noai file" else {})
 
     def welcome(self) -> bool:
         """Whether the request may go on: it carries a token."""
@@ -259,14 +232,14 @@ class Handler(BaseHTTPRequestHandler):
     def json(self, answer: object, status: int = 200) -> None:
         self.send(json.dumps(answer).encode(), "application/json", status)
 
-    def send(self, body: bytes, kind: str, status: int = 200) -> None:
+    def send(self, body: bytes, kind: str, status: int = 200, more: Mapping[str, str] = MappingProxyType({})) -> None:
         with self.server.guard:
             self.server.answers_left -= 1
             held = self.server.answer_on if self.server.answers_left < 0 else None
         if held:
             held.wait(60)
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body))}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -287,7 +260,7 @@ def main() -> None:
     server = Replicate(arguments.port, seconds=arguments.seconds)
     server.every = arguments.every
     server.faults = [fault.strip() for fault in arguments.faults.split(",") if fault.strip()]
-    if unknown := set(server.faults) - set(ORDER_FAULTS):
+    if unknown := {fault for fault in server.faults if not re.fullmatch(r"429 ~\d+s", fault)} - set(ORDER_FAULTS):
         parser.error(f"--faults {min(unknown)}: expected some of {', '.join(ORDER_FAULTS)}")
     print(f"export REPLICATE_BASE_URL={server.url} REPLICATE_API_TOKEN=anything", flush=True)
     try:

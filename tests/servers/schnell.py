@@ -3,11 +3,15 @@
 import functools
 import hashlib
 import io
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
+MODEL = "black-forest-labs/flux-schnell"
 SIZES = {
     **{"1:1": (1024, 1024), "16:9": (1344, 768), "21:9": (1536, 640), "3:2": (1216, 832), "2:3": (832, 1216)},
     **{"4:5": (896, 1088), "5:4": (1088, 896), "3:4": (896, 1152), "4:3": (1152, 896)},
@@ -25,6 +29,18 @@ CHECKS = {
     "go_fast": lambda value: type(value) is bool,
     "disable_safety_checker": lambda value: type(value) is bool,
 }
+
+
+@dataclass
+class Prediction:
+    """One order. fault: what goes wrong with it, of the server's list; fetched: how often its file was asked for."""
+
+    id: str
+    input: dict[str, Any]
+    created: datetime
+    fault: str = ""
+    fetched: int = 0
+    polled: int = 0
 
 
 @functools.lru_cache(maxsize=64)
@@ -56,3 +72,35 @@ def complaint(wanted: object) -> str:
         return "- input: prompt is required"
     bad = [key for key, value in wanted.items() if key not in CHECKS or not CHECKS[key](value)]
     return "\n".join(f"- input.{key}: {wanted[key]!r} is not accepted" for key in bad)
+
+
+def shown(order: Prediction, server: str, seconds: float) -> dict[str, Any]:
+    """A prediction as the interface gives it; an hour later without input and output."""
+    age = datetime.now(UTC) - order.created
+    done = age >= timedelta(seconds=seconds) and (order.fault != "slow" or order.polled > 5)
+    status = "succeeded" if done else ("processing" if order.polled else "starting")
+    if order.fault in ("failed", "canceled", "aborted"):
+        status = order.fault
+    kind = {"jpg": "jpg", "png": "png"}.get((order.input or {}).get("output_format", ""), "webp")
+    removed = age > timedelta(hours=1) or order.fault == "no output"
+    host = "https://files.replicate.com" if order.fault == "file elsewhere" else f"{server}/files"
+    url = f"{host}/{order.id}/out-0.{kind}"
+    place = f"{server}/v1/predictions/{order.id}"
+    times = {"created_at": f"{order.created:{STAMP}}", "started_at": None, "completed_at": None}
+    if done:
+        times |= {"started_at": f"{order.created:{STAMP}}", "completed_at": f"{datetime.now(UTC):{STAMP}}"}
+    return {
+        "id": order.id,
+        "model": MODEL,
+        "version": "hidden",
+        "input": {} if removed else order.input,
+        "logs": "",
+        "output": [url] if status == "succeeded" and not removed else None,
+        "data_removed": removed,
+        "error": "NSFW content detected. Try running it again." if status == "failed" else None,
+        "status": status,
+        "source": "api",
+        "metrics": {"predict_time": seconds, "image_count": 1} if done else {},
+        "urls": {"get": place, "cancel": f"{place}/cancel"},
+        **times,
+    }
