@@ -102,7 +102,9 @@ HELD_BACK = {  # fault: why a paid file does not come, nor any other
     "jpeg file": "JPEG instead of PNG",
     "html file": "not an image: text/html",
     "forbidden file": "403",
-    "pause file": "asks to wait 3,600 s; what is paid waits there for one hour",
+    "pause file": (
+        "127.0.0.1: the server answers 503, and asks to wait 3,600 s; what is paid is kept there for one hour"
+    ),
     "file elsewhere": "a host that is not on the list",
 }
 

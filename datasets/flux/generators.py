@@ -206,7 +206,8 @@ class ReplicateGenerator:
                 reason = error.reason
                 time.sleep(max(error.wait, 2 * self._service.pause * 2**attempt))
             except web.AskedToWait as error:
-                raise self._closed_by(f"{error}; what is paid waits there for one hour") from error
+                reason = f"{error}; what is paid is kept there for one hour"
+                raise self._closed_by(f"the file of prediction {request.id} does not come: {reason}") from error
             except BadImage as error:
                 reason = str(error)
                 broken += 1
