@@ -3,7 +3,6 @@
 import base64
 import fcntl
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import requests
 from tqdm import tqdm
 
 from datasets.manifest import DataError, whole_file
+from datasets.web import is_loopback
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
@@ -75,7 +75,7 @@ def download(url: str, target: Path, *, attempts: int = 5, timeout: float = 30.0
     network or the server does not give the file, DownloadBusy where another process is at it, OSError where the disk
     does not take it.
     """
-    plain_http = _is_this_machine(url)
+    plain_http = is_loopback(url)
     if not _is_allowed(url, plain_http):
         raise DataError(f"{url}: expected an address that begins with https://")
     if target.exists():
@@ -231,17 +231,9 @@ def _reason(error: requests.RequestException) -> str:
     return f"the connection broke ({type(error).__name__})"
 
 
-def _is_this_machine(url: str) -> bool:
-    host = _host(url)
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _is_allowed(url: str, plain_http: bool) -> bool:
     scheme = url.partition(":")[0].lower()
-    return bool(_host(url)) and (scheme == "https" or (scheme == "http" and plain_http and _is_this_machine(url)))
+    return bool(_host(url)) and (scheme == "https" or (scheme == "http" and plain_http and is_loopback(url)))
 
 
 def _host(url: str) -> str:
