@@ -1,5 +1,6 @@
 """A source's settings in, one data set out: listed, packed, grouped, split, with its manifest on disk."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -120,7 +121,7 @@ def prepare(settings: Any, *, data_root: Path, split: bool = True) -> Dataset:
         images=packed.images,
         labels=np.array([row.label for row in parts.rows], dtype=np.uint8),
         digest=digest,
-        content=manifest.digest(packed.rows),
+        content=hashlib.sha256((packed.folder / "files.csv").read_bytes()).hexdigest(),
         manifest=path,
         quarantined=len(packed.quarantine),
         first=packed.first,
@@ -205,7 +206,7 @@ def settings_for(word: str, data_root: Path) -> Any:
 
 
 def _quarantine_notes(packed: store.Packed, settings: Any) -> list[str]:
-    bad, total = len(packed.quarantine), len(packed.quarantine) + len(packed.rows)
+    bad, total = len(packed.quarantine), len(packed.quarantine) + len(packed.first)
     if not bad:
         return []
     path = packed.folder / "quarantine.csv"

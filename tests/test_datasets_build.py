@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import build, store
+from datasets import build, manifest, store
 from datasets.folder import FolderSettings
 from datasets.images import fit
 from datasets.manifest import FAKE, REAL, DataError
@@ -237,7 +238,10 @@ def test_what_was_quarantined_stands_beside_the_manifest_also_when_the_split_is_
 def test_patches_of_a_picture_stay_in_one_split_under_its_label_and_lead_back_to_its_file(tmp_path):
     root = drawn_folder(tmp_path / "in", count=20)
     draw(root / "Real" / "small.png", seed=1, size=(15, 60))
+    with pytest.raises(DataError, match="1 of 41 files cannot be used"):  # of files, not of patches
+        prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=1 / 60)
     data = prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=0.1)
+    assert data.content == manifest.digest(replace(row, group="", split="") for row in data.rows)
     assert data.images.shape == (40 * 2, 16, 16, 3) and data.quarantined == 1  # 40x30 pixels hold two
     assert len(data.first) == len(data.thumbs) == len(data.locations) == 40
     for number, first in enumerate(data.first):
