@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -109,6 +110,13 @@ def read(folder: Path) -> tuple[str, list[dict[str, Any]]]:
     if not whole:
         raise DataError(f"{path}: empty; a collection was begun there and holds nothing yet")
     return _parse(whole, path)
+
+
+def check_facts(facts: Mapping[str, Any], needed: Mapping[str, type], where: str) -> None:
+    """DataError, beginning with `where`, unless `facts` holds everything that is needed, each of its kind."""
+    for name, kind in needed.items():
+        if not isinstance(facts.get(name), kind):
+            raise DataError(f"{where} has no {name} that can be one: {facts.get(name)!r}; was it edited by hand?")
 
 
 def now() -> datetime:

@@ -76,3 +76,11 @@ def test_the_card_learns_how_images_came_to_be(data_root):
     assert origins.describe(origins.find("photos", data_root), data_root) == [
         "1 photographs by 1 authors; commons: stage, made public from 2015-03-01 to 2015-03-01"
     ]
+
+
+def test_a_line_of_a_ledger_that_lacks_a_fact_is_named(data_root):
+    path = data_root / "collections" / "photos" / "ledger.jsonl"
+    with path.open("a") as file:
+        file.write('{"event": "saved", "file": "images/0.png"}\n')
+    with pytest.raises(DataError, match=r"photos/ledger.jsonl:3: the event saved has no key that can be one: None"):
+        origins.listing(origins.find("photos", data_root), data_root)

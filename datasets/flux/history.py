@@ -34,9 +34,9 @@ def read(folder: Path, needed: Mapping[str, Mapping[str, type]] = NEEDED) -> lis
     asked = 0
     for line, event in enumerate(events, start=2):
         where = f"{folder / ledger.FILE}:{line}: the event {event['event']}"
-        _check(event, needed.get(event["event"], {}), where)
+        ledger.check_facts(event, needed.get(event["event"], {}), where)
         if event["event"] == "asking" and "asking" in needed:
-            _check(event["input"], {"prompt": str, "seed": int}, where)
+            ledger.check_facts(event["input"], {"prompt": str, "seed": int}, where)
             asked += 1
         elif "request" in needed.get(event["event"], {}) and not 0 <= event["request"] < asked:
             raise DataError(f"{where} is about request {event['request']} of {asked}; was it edited by hand?")
@@ -49,9 +49,3 @@ def read_or_begin(folder: Path) -> list[dict[str, Any]]:
     if not path.exists() or b"\n" not in path.read_bytes():
         return []
     return read(folder)
-
-
-def _check(facts: dict[str, Any], needed: Mapping[str, type], where: str) -> None:
-    for name, kind in needed.items():
-        if not isinstance(facts.get(name), kind):
-            raise DataError(f"{where} has no {name} that can be one: {facts.get(name)!r}; was it edited by hand?")

@@ -25,7 +25,7 @@ def rows(folder: Path) -> list[tuple[Row, FileLocation]]:
     Raises DataError where there is no such collection, or a picture of it is missing.
     """
     found = []
-    for event in _saved(folder):
+    for event in _saved(folder, "file", "key", "page", "author", "license", "sha256"):
         path = folder / event["file"]
         if not path.is_file():
             raise DataError(f"{path}: missing, but {folder} lists it; the command that collected it brings it again")
@@ -52,14 +52,15 @@ def titles(folder: Path) -> list[tuple[str, str]]:
     (IMG 2041), the words it was searched with.
     """
     return sorted(
-        (event["key"], _words(event["title"]) or event["query"] or event["title"]) for event in _saved(folder)
+        (event["key"], _words(event["title"]) or event["query"] or event["title"])
+        for event in _saved(folder, "file", "key", "title", "query")
     )
 
 
 def describe(folder: Path) -> list[str]:
     """Where the photographs come from, a line each search."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for event in _saved(folder):
+    for event in _saved(folder, "file", "source", "query", "author", "uploaded"):
         found[event["source"], event["query"]].append(event)
     lines = []
     for (source, query), events in sorted(found.items()):
@@ -83,10 +84,14 @@ def _words(title: str) -> str:
     return "" if CAMERA_NAME.fullmatch(words) else words
 
 
-def _saved(folder: Path) -> list[dict[str, Any]]:
+def _saved(folder: Path, *facts: str) -> list[dict[str, Any]]:
+    """The photographs of a collection by file; DataError where one lacks a fact that is going to be read."""
     kind, events = ledger.read(folder)
     if kind != KIND:
         raise DataError(f"{folder}: a collection of the kind {kind}; expected {KIND}")
+    for line, event in enumerate(events, start=2):
+        if event["event"] == "saved":
+            ledger.check_facts(event, dict.fromkeys(facts, str), f"{folder / ledger.FILE}:{line}: the event saved")
     return _by_file(events)
 
 
