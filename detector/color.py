@@ -144,6 +144,11 @@ class View:
     steps: tuple[tuple[Operation, float], ...] = ()
 
     @property
+    def channels(self) -> int:
+        """Of what comes out."""
+        return 3
+
+    @property
     def is_random(self) -> bool:
         """Whether images are drawn for; otherwise key and indices are not looked at."""
         return any(0 < p < 1 or (p > 0 and operation.is_random) for operation, p in self.steps)

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datasets.build import SOURCES, image_settings
 from detector.color import build_view
+from detector.metrics import METRICS
 from detector.models import ModelSettings, build_model
 from detector.train import TrainSettings
 
@@ -27,13 +28,42 @@ class ConfigError(ValueError):
 @dataclass
 class AugSettings:
     """train, eval: lists of colour operations, see detector.color; name: of the arm. space and factor are only there
-    for a yaml to interpolate."""
+    for a yaml to interpolate.
+
+    Two controls make an arm of plain pictures: seed_offset trains from another seed than its pair's, shuffle_labels
+    trains on labels dealt out at random.
+    """
 
     name: str = ""  # no default: a yaml without a name must not pass for another arm
     train: list[Any] = field(default_factory=list)
     eval: list[Any] = field(default_factory=list)
     space: Any = None
     factor: Any = None
+    seed_offset: int = 0
+    shuffle_labels: bool = False
+
+
+@dataclass
+class PlanSettings:
+    """What is decided before the first run, and kept in every run's config.yaml: it makes no result, but a verdict.
+
+    experiment: the yaml this comes from; question: in one sentence; baseline: the arm that the others are held
+    against; metric: the primary one, of the test split; margin: the difference that nobody would act upon, in points
+    (hundredths of the metric); sweep: lines of overrides, each a grid of its own.
+    """
+
+    experiment: str = ""
+    question: str = ""
+    baseline: str = "none"
+    metric: str = "accuracy"
+    margin: float = 0.5
+    sweep: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ValueError(f"plan.metric={self.metric!r}: expected one of {', '.join(METRICS)}")
+        if not 0 < self.margin < 100:
+            raise ValueError(f"plan.margin={self.margin}: expected a number of points between 0 and 100")
 
 
 @dataclass
@@ -44,6 +74,7 @@ class Config:
     model: ModelSettings
     aug: AugSettings
     train: TrainSettings
+    plan: PlanSettings
     seed: int
     device: str
     threads: int | None
@@ -69,6 +100,9 @@ class Config:
         settings = {part: dataclasses.asdict(getattr(self, part)) for part in ("data", "model", "aug", "train")}
         for key in ("name", "space", "factor"):  # what the operations already say
             del settings["aug"][key]
+        for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
+            if not settings["aug"][key]:
+                del settings["aug"][key]
         del settings["train"]["name"]
         if settings["data"].pop("fold") is None:
             del settings["data"]["folds"]
@@ -99,6 +133,7 @@ def from_hydra(composed: DictConfig) -> Config:
             model=_typed(ModelSettings, composed.model, "model"),
             aug=_typed(AugSettings, composed.aug, "aug"),
             train=_typed(TrainSettings, composed.train, "train"),
+            plan=_typed(PlanSettings, composed.plan, "plan"),
             seed=_whole("seed", composed.seed, least=0),
             device=str(composed.device),
             threads=None if composed.threads == "auto" else _whole("threads", composed.threads, least=1),
@@ -108,9 +143,13 @@ def from_hydra(composed: DictConfig) -> Config:
         for key, name in (("data.name", config.data.name), ("aug.name", config.aug.name)):
             if not name or name != Path(name).name or name.startswith("."):
                 raise ConfigError(f"{key}={name!r}: expected a plain name, it becomes a folder")
-        build_view(config.aug.train, where="aug.train")
-        build_view(config.aug.eval, where="aug.eval")
-        build_model(config.model, image_size=image_settings(config.data).size)
+        train, tested = (build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval"))
+        if train.channels != tested.channels:
+            raise ConfigError(
+                f"aug.eval gives {tested.channels} channels and aug.train {train.channels}: expected the same, "
+                "as the network has one number of them"
+            )
+        build_model(config.model, image_size=image_settings(config.data).size, channels=train.channels)
     return config
 
 

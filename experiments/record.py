@@ -24,6 +24,7 @@ from datasets.manifest import Row, whole_file
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "kornia", "hydra-core", "tensorboard", "numpy", "pillow")
 CODE = ("datasets", "detector", "experiments", "scripts", "setup.cfg")
+DECISIVE = ("detector", "datasets/images.py", "experiments/worker.py")  # the code that makes a result of a data set
 RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
 
 
@@ -119,12 +120,21 @@ def is_done(folder: Path) -> bool:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """git's commit of this code and whether files differ from it, as they were when first asked; None without git."""
+    """git's commit of this code and whether files differ from it, None without git; digest of the decisive files.
+
+    As they were when first asked.
+    """
+    digest = hashlib.sha256()
+    for place in DECISIVE:
+        path = REPOSITORY / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{file.relative_to(REPOSITORY)}\n".encode() + file.read_bytes())
+    version = {"digest": digest.hexdigest()[:16]}
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
+        return version | {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
+        return version | {"commit": None, "dirty": None}
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,7 @@
 """One run, or a sweep of them: a configuration in, a run folder out.   python -m experiments.run --help"""
 
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -23,6 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for
 
 _jobs: list[tuple[str, str | None]] = []  # of a sweep: (folder or overrides, what went wrong or None)
 _raised: list[BaseException] = []  # by a single run
+_counted: list[int] = []  # jobs of each line of the sweep
 
 
 def train_one(config: "Config") -> Path:
@@ -75,7 +79,7 @@ def _job(composed: DictConfig) -> None:
             _raised.append(error)
         return
     name = " ".join(settings.overrides.task)
-    print(f"\n[{settings.job.num + 1}] {name}", flush=True)
+    print(f"\n[{len(_jobs) + 1} of {sum(_counted)}] {name}", flush=True)
     try:
         config = from_hydra(composed)
         name = str(config.folder)
@@ -123,6 +127,28 @@ def _composition_error(error: Exception) -> str:
     return text
 
 
+def _command_lines() -> list[list[str]]:
+    """What Hydra is called with, one after the other: the user's words, once for each line of the experiment's sweep.
+
+    A key that the user gives replaces the line's. Counts the jobs of all lines.
+    """
+    words = sys.argv[1:]
+    chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    path = Path(__file__).with_name("conf") / "experiment" / f"{chosen[-1]}.yaml" if chosen else None
+    plan = (yaml.safe_load(path.read_text()).get("plan") or {}) if path and path.exists() else {}
+    if not plan.get("sweep") or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
+        lines = [words]
+    else:
+        given = {word.partition("=")[0] for word in words}
+        flag = [] if {"-m", "--multirun"} & given else ["--multirun"]
+        grids = [[word for word in shlex.split(line) if word.partition("=")[0] not in given] for line in plan["sweep"]]
+        lines = [[*flag, *words, *grid] for grid in grids]
+    parser = OverridesParser.create()
+    overrides = [[word for word in line if "=" in word and not word.startswith("-")] for line in lines]
+    _counted[:] = [len(BasicSweeper.split_arguments(parser.parse_overrides(words), None)[0]) for words in overrides]
+    return lines
+
+
 def _main() -> int:
     # else Hydra prints its errors itself, over several lines, and exits with 1 whatever they are
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -130,8 +156,11 @@ def _main() -> int:
     _raised.clear()
     started = time.perf_counter()
     command = hydra.main(version_base="1.3", config_path="conf", config_name="config")(_job)
+    program = sys.argv[0]
     try:
-        command()
+        for line in _command_lines():
+            sys.argv = [program, *line]
+            command()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         print(f"experiments.run: {_composition_error(error)}", file=sys.stderr)
         return 2

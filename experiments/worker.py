@@ -15,10 +15,11 @@ from datasets.manifest import FAKE, REAL, DataError, whole_file
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.color import build_view
+from detector.exposure import clipped_share, num_colors
 from detector.metrics import best_threshold
 from detector.models import build_model
 from detector.predict import predict
-from detector.randomness import derive
+from detector.randomness import derive, permutation
 from detector.train import Epoch, NotFinite, Steps, Training, fit
 from experiments import record
 from experiments.config import Config, ConfigError
@@ -27,6 +28,7 @@ from experiments.tracking import Tracker
 
 _prepared: dict[str, build.Dataset] = {}
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
+EXPOSED = 2000  # test images whose clipped values and colours are counted
 
 
 class Worker:
@@ -34,6 +36,7 @@ class Worker:
 
     def __init__(self, config: Config):
         self.config = config
+        self.seed = config.seed + config.aug.seed_offset
         self.folder = config.folder
         self.device = choose_device(config.device)
         self.data = data = prepared(config)
@@ -51,6 +54,7 @@ class Worker:
         }
         self.unit = "images" if len(data.first) == len(data.rows) else "patches"
         self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
+        self.speeds: list[float] = []
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
@@ -60,14 +64,15 @@ class Worker:
         state = self._last_state()
         threads = state["threads"] if state else config.threads or min(usable_cpus(), 8)
         torch.set_num_threads(threads)
-        torch.manual_seed(derive(config.seed, "weights"))
-        model = build_model(config.model, image_size=self.data.images.shape[1:3])
+        torch.manual_seed(derive(self.seed, "weights"))
+        channels = self.views["train"].channels
+        model = build_model(config.model, image_size=self.data.images.shape[1:3], channels=channels)
         training = Training.begin(model, config.train, num_images=len(self.rows["train"]), device=self.device)
         if state:
             training.load_state_dict(state)
             self.history, self.best = state["history"], state["best"]
             print(f"resuming after epoch {training.epoch} of {config.train.epochs}")
-        self.pictures = Pictures(self.data.images, self.data.labels, self.device)
+        self.pictures = Pictures(self.data.images, self._shown_labels(), self.device)
         places = {True: "memory-mapped" if self.device.type == "cpu" else "on the device", False: "streamed to it"}
         where = places[self.pictures.resident]
         print(f"device: {self.device}, {threads} threads; pictures {where}", flush=True)
@@ -102,6 +107,8 @@ class Worker:
                 scores = self._scores(training.model)
             metrics = self._test(scores, training, tracker)
         process["seconds"] = round(time.perf_counter() - started, 2)
+        if self.speeds:
+            process["images_per_second"] = round(float(np.median(self.speeds)), 1)
         record.write_provenance(self.folder, facts, process, number=number)
         record.mark_done(self.folder)
         for source in self.sources["test"]:
@@ -119,7 +126,7 @@ class Worker:
         """Epoch by epoch, each recorded and then saved; returns the last scores of val and test, if there was any."""
         total, scores = len(self.rows["train"]), None
         with tqdm(total=total, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
-            for event in fit(training, self.pictures, self.rows["train"], self.views["train"], seed=self.config.seed):
+            for event in fit(training, self.pictures, self.rows["train"], self.views["train"], seed=self.seed):
                 if isinstance(event, Steps):
                     bar.set_description(f"epoch {training.epoch + 1}/{self.config.train.epochs}", refresh=False)
                     bar.update(event.images - bar.n)
@@ -132,11 +139,12 @@ class Worker:
         return scores
 
     def _record_epoch(self, event: Epoch, scores: dict[str, np.ndarray], training: Training, tracker: Tracker) -> None:
+        speed = len(event.rows) / event.seconds
+        self.speeds.append(speed)
         measured = measure("train", event.scores, self.data.labels[event.rows], {}, threshold=None)
         measured |= self._measured("val", scores["val"])
         self.history.append({"epoch": event.epoch, "step": training.step, **measured})
         test = self._measured("test", scores["test"])
-        speed = len(event.rows) / event.seconds
         tracker.epoch(event.epoch, measured | test, images_per_second=speed)
         for split in ("val", "test"):
             tracker.scores(event.epoch, split, self.labels[split], scores[split])
@@ -167,6 +175,7 @@ class Worker:
         for split in ("val", "test"):
             measured |= self._measured(split, scores[split], threshold)
             tracker.figures(kept, split, self.labels[split], scores[split], threshold)
+        measured |= self._exposure()
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": training.step, **measured}])
         pairs = {split: (self.rows[split].numpy(), scores[split]) for split in ("val", "test")}
         record.write_predictions(self.folder, self.data.rows, pairs)
@@ -187,7 +196,7 @@ class Worker:
         return measure(split, scores, self.labels[split], self.sources[split], threshold=threshold)
 
     def _scores(self, model: torch.nn.Module) -> dict[str, np.ndarray]:
-        key = derive(self.config.seed, "evaluation")
+        key = derive(self.seed, "evaluation")
         precision = self.config.train.precision
         scores = {
             split: predict(model, self.pictures, self.rows[split], self.views["eval"], key=key, precision=precision)
@@ -204,10 +213,30 @@ class Worker:
         rows = self.rows["test"][torch.from_numpy(places)]
         batch = next(iter(self.pictures.batches(rows, len(rows))))
         with torch.inference_mode():
-            after = self.views["eval"](batch.images, derive(self.config.seed, "evaluation"), batch.rows)
+            after = self.views["eval"](batch.images, derive(self.seed, "evaluation"), batch.rows)
         pixels = (after * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         before = np.asarray(self.data.images[rows.numpy()])
         return {"before": before, "after": pixels, "labels": labels[places], "scores": test_scores[places]}
+
+    def _shown_labels(self) -> np.ndarray:
+        """The labels as training sees them: those of a control are dealt out anew among the training images."""
+        if not self.config.aug.shuffle_labels:
+            return self.data.labels
+        labels, rows = self.data.labels.copy(), self.rows["train"].numpy()
+        labels[rows] = labels[rows[permutation(self.seed, 0, len(rows)).numpy()]]
+        return labels
+
+    def _exposure(self) -> dict[str, float]:
+        """What the tested view leaves of the first test images: means of clipped share and number of colours."""
+        rows, key = self.rows["test"][:EXPOSED], derive(self.seed, "evaluation")
+        shares: list[torch.Tensor] = []
+        colors: list[torch.Tensor] = []
+        with torch.inference_mode():
+            for batch in self.pictures.batches(rows, 100):
+                seen = self.views["eval"](batch.images, key, batch.rows)
+                shares.append(clipped_share(seen))
+                colors.append(num_colors(seen).double())
+        return {"view/clipped": torch.cat(shares).mean().item(), "view/colors": torch.cat(colors).mean().item()}
 
     def _last_state(self) -> dict[str, Any] | None:
         path = self.folder / "last.pt"

@@ -21,12 +21,12 @@ class ModelSettings:
             raise ValueError(f"model.dropout={self.dropout}: expected a probability from 0 to below 1")
 
 
-def build_model(settings: ModelSettings, *, image_size: tuple[int, int]) -> nn.Module:
-    """The network for pictures of (height, width); ValueError where it does not take that size.
+def build_model(settings: ModelSettings, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
+    """The network for pictures of (height, width) and `channels`; ValueError where it does not take that size.
 
     Weights are drawn by PyTorch's defaults from the global generator.
     """
-    return MODELS[settings.name](image_size=image_size, dropout=settings.dropout)
+    return MODELS[settings.name](image_size=image_size, channels=channels, dropout=settings.dropout)
 
 
 MODELS = {"cnn32": small.cnn32, "cnn720": small.cnn720}

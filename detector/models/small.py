@@ -14,14 +14,14 @@ class GlobalAveragePool(nn.Module):
         return x.mean((2, 3))
 
 
-def cnn32(*, image_size: tuple[int, int], dropout: float) -> nn.Sequential:
+def cnn32(*, image_size: tuple[int, int], channels: int = 3, dropout: float) -> nn.Sequential:
     """Three convolutions and three linear layers for 32x32 pictures; 634,305 parameters."""
     if tuple(image_size) != (32, 32):
         raise ValueError(
             f"data.image_size is {_text(image_size)}: model=cnn32 takes 32x32; model=cnn720 takes any size from 32x32"
         )
     return nn.Sequential(
-        *_block(3, 32, nn.MaxPool2d(2), kernel=3),
+        *_block(channels, 32, nn.MaxPool2d(2), kernel=3),
         *_block(32, 64, nn.MaxPool2d(2), kernel=3),
         *_block(64, 128, nn.MaxPool2d(2), kernel=3),
         nn.Flatten(),
@@ -29,12 +29,12 @@ def cnn32(*, image_size: tuple[int, int], dropout: float) -> nn.Sequential:
     )
 
 
-def cnn720(*, image_size: tuple[int, int], dropout: float) -> nn.Sequential:
+def cnn720(*, image_size: tuple[int, int], channels: int = 3, dropout: float) -> nn.Sequential:
     """Five convolutions, global average pooling and three linear layers, made for 1280x720; any size from 32x32."""
     if min(image_size) < 32:
         raise ValueError(f"data.image_size is {_text(image_size)}: model=cnn720 takes any size from 32x32")
     return nn.Sequential(
-        *_block(3, 32, nn.MaxPool2d(3, stride=2, padding=1), kernel=7, stride=2),
+        *_block(channels, 32, nn.MaxPool2d(3, stride=2, padding=1), kernel=7, stride=2),
         *_block(32, 64, nn.MaxPool2d(3, stride=2, padding=1), kernel=5),
         *_block(64, 128, nn.MaxPool2d(2), kernel=3),
         *_block(128, 256, nn.MaxPool2d(2), kernel=3),
