@@ -27,8 +27,8 @@ class ConfigError(ValueError):
 
 @dataclass
 class AugSettings:
-    """train, eval: lists of colour operations, see detector.color; name: of the arm. space and factor are only there
-    for a yaml to interpolate.
+    """train, eval: lists of colour operations, see detector.color; name: of the arm. space, factor and strength are
+    only there for a yaml to interpolate.
 
     Two controls make an arm of plain pictures: seed_offset trains from another seed than its pair's, shuffle_labels
     trains on labels dealt out at random.
@@ -39,6 +39,7 @@ class AugSettings:
     eval: list[Any] = field(default_factory=list)
     space: Any = None
     factor: Any = None
+    strength: Any = None
     seed_offset: int = 0
     shuffle_labels: bool = False
 
@@ -98,7 +99,7 @@ class Config:
         """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, 32 and
         [32, 32], one folder by two ways."""
         settings = {part: dataclasses.asdict(getattr(self, part)) for part in ("data", "model", "aug", "train")}
-        for key in ("name", "space", "factor"):  # what the operations already say
+        for key in ("name", "space", "factor", "strength"):  # what the operations already say
             del settings["aug"][key]
         for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
             if not settings["aug"][key]:
@@ -110,6 +111,21 @@ class Config:
         if "root" in settings["data"]:
             settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())
         return _plain(settings)
+
+    def flattened(self) -> dict[str, Any]:
+        """The settings that make the result, as one level of names for TensorBoard's table; lists as text.
+
+        The page shows the first five columns, by name, until told otherwise: so the four choices sort before the
+        details.
+        """
+        names = {"aug": self.aug.name, "data": self.data.name, "model": self.model.name, "recipe": self.train.name}
+        details = {
+            f"settings.{part}.{key}": value if isinstance(value, bool | int | float | str) else str(value)
+            for part, settings in self.condition().items()
+            for key, value in settings.items()
+            if key != "name"
+        }
+        return names | details
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain values, for config.yaml."""

@@ -23,16 +23,34 @@ from experiments.config import ConfigError, user_settings
 from experiments.figures import contact_sheet
 
 CONF = Path(__file__).parent / "conf" / "aug"
+# arms whose pictures are those of another one: the first three at the strength that stands in their yaml
+SAME_AS = {
+    "saturate": "saturate_x8",
+    "invert_saturate": "invert_saturate_x8",
+    "jitter_strength": "jitter",
+    "luma_only": "grayscale",
+    "both": "invert_saturate_x8",  # its other three channels are none
+    "none_again": "none",
+    "shuffled_labels": "none",
+}
 
 
 def arms() -> list[str]:
-    """Names of the arms in conf/aug, none first, x8 before x500."""
-    names = [path.stem for path in CONF.glob("*.yaml") if path.stem != "saturate"]  # the one with free strength
-    return sorted(names, key=lambda name: (name != "none", [word.zfill(4) for word in re.split(r"(\d+)", name)]))
+    """Names of all arms in conf/aug, none first, x8 before x500."""
+    names = [path.stem for path in CONF.glob("*.yaml")]
+    return sorted(names, key=lambda name: (name != "none", re.sub(r"\d+", lambda digits: digits[0].zfill(4), name)))
+
+
+def distinct_arms() -> list[str]:
+    """The arms that each show something else: all but those of SAME_AS."""
+    return [name for name in arms() if name not in SAME_AS]
 
 
 def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
-    """uint8 RGB (N, H, W, 3) as the network sees them in training under `arm`, rounded back to uint8."""
+    """uint8 RGB (N, H, W, 3) as the network sees them in training under `arm`, rounded back to uint8.
+
+    Of six channels the last three, which are the transformed ones.
+    """
     if not (CONF / f"{arm}.yaml").exists():
         raise ConfigError(f"aug={arm}: no such arm; there are {', '.join(arms())}")
     with initialize_config_module("experiments.conf", version_base="1.3"):
@@ -42,7 +60,7 @@ def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
         view = build_view(operations, where="aug.train")
     images = torch.from_numpy(images_u8).permute(0, 3, 1, 2).float() / 255
     seen = view(images, derive(seed, "augmentation", 1), torch.arange(len(images)))
-    return (seen * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return (seen[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def sheet(images_u8: np.ndarray, row_labels: Sequence[str], names: Sequence[str], *, scale: int) -> Image.Image:

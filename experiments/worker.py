@@ -15,7 +15,7 @@ from datasets.manifest import FAKE, REAL, DataError, whole_file
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.color import build_view
-from detector.exposure import clipped_share, num_colors
+from detector.exposure import exposure
 from detector.metrics import best_threshold
 from detector.models import build_model
 from detector.predict import predict
@@ -28,7 +28,6 @@ from experiments.tracking import Tracker
 
 _prepared: dict[str, build.Dataset] = {}
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
-EXPOSED = 2000  # test images whose clipped values and colours are counted
 
 
 class Worker:
@@ -111,6 +110,12 @@ class Worker:
             process["images_per_second"] = round(float(np.median(self.speeds)), 1)
         record.write_provenance(self.folder, facts, process, number=number)
         record.mark_done(self.folder)
+        self._say_result(metrics, scores["test"])
+
+    def _say_result(self, metrics: dict[str, float], test_scores: np.ndarray) -> None:
+        config, called = self.config, test_scores >= 0.5
+        if called.all() or not called.any():
+            print(f"warning: every test image is called {'FAKE' if called.all() else 'REAL'}")
         for source in self.sources["test"]:
             images = len(self.sources["test"][source])
             accuracy, auc = (metrics[f"test/{source}/{name}"] for name in ("accuracy", "auc"))
@@ -175,11 +180,13 @@ class Worker:
         for split in ("val", "test"):
             measured |= self._measured(split, scores[split], threshold)
             tracker.figures(kept, split, self.labels[split], scores[split], threshold)
-        measured |= self._exposure()
+        key = derive(self.seed, "evaluation")
+        shares, colors = exposure(self.pictures, self.rows["test"], self.views["eval"], key=key)
+        measured |= {"view/clipped": float(shares.mean()), "view/colors": float(colors.mean())}
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": training.step, **measured}])
         pairs = {split: (self.rows[split].numpy(), scores[split]) for split in ("val", "test")}
         record.write_predictions(self.folder, self.data.rows, pairs)
-        settings = flattened(self.config)
+        settings = self.config.flattened()
         group = "/".join((*self.folder.parts[-4:-1], self.config.digest, self.data.content[:8]))
         tracker.hyperparameters(
             settings,
@@ -214,7 +221,7 @@ class Worker:
         batch = next(iter(self.pictures.batches(rows, len(rows))))
         with torch.inference_mode():
             after = self.views["eval"](batch.images, derive(self.seed, "evaluation"), batch.rows)
-        pixels = (after * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pixels = (after[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         before = np.asarray(self.data.images[rows.numpy()])
         return {"before": before, "after": pixels, "labels": labels[places], "scores": test_scores[places]}
 
@@ -225,18 +232,6 @@ class Worker:
         labels, rows = self.data.labels.copy(), self.rows["train"].numpy()
         labels[rows] = labels[rows[permutation(self.seed, 0, len(rows)).numpy()]]
         return labels
-
-    def _exposure(self) -> dict[str, float]:
-        """What the tested view leaves of the first test images: means of clipped share and number of colours."""
-        rows, key = self.rows["test"][:EXPOSED], derive(self.seed, "evaluation")
-        shares: list[torch.Tensor] = []
-        colors: list[torch.Tensor] = []
-        with torch.inference_mode():
-            for batch in self.pictures.batches(rows, 100):
-                seen = self.views["eval"](batch.images, key, batch.rows)
-                shares.append(clipped_share(seen))
-                colors.append(num_colors(seen).double())
-        return {"view/clipped": torch.cat(shares).mean().item(), "view/colors": torch.cat(colors).mean().item()}
 
     def _last_state(self) -> dict[str, Any] | None:
         path = self.folder / "last.pt"
@@ -297,18 +292,3 @@ def choose_device(name: str) -> torch.device:
             f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=cpu works everywhere"
         )
     return torch.device(name)
-
-
-def flattened(config: Config) -> dict[str, Any]:
-    """The settings that make the result, as one level of names for TensorBoard's table; lists as text.
-
-    The page shows the first five columns, by name, until told otherwise: so the four choices sort before the details.
-    """
-    names = {"aug": config.aug.name, "data": config.data.name, "model": config.model.name, "recipe": config.train.name}
-    details = {
-        f"settings.{part}.{key}": value if isinstance(value, bool | int | float | str) else str(value)
-        for part, settings in config.condition().items()
-        for key, value in settings.items()
-        if key != "name"
-    }
-    return names | details

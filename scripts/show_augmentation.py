@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import shell
 
 EXAMPLES = """examples:
-  python scripts/show_augmentation.py --out views.png                         eight drawn pictures, every arm
+  python scripts/show_augmentation.py --out views.png                         eight drawn pictures, all arms
   python scripts/show_augmentation.py --augs none invert saturate_x8          some arms
   python scripts/show_augmentation.py --images real/a.jpg fake/b.png --size 128   your own pictures
 """
@@ -21,7 +21,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("views.png"), help="the PNG to write (default: %(default)s)")
     parser.add_argument("--images", type=Path, nargs="+", help="your own pictures; default: drawn ones")
-    parser.add_argument("--augs", nargs="+", help="arms, as in conf/aug; default: all")
+    parser.add_argument("--augs", nargs="+", help="arms, as in conf/aug; default: all that differ")
     parser.add_argument("--n", type=int, default=8, help="how many drawn pictures (default: %(default)s)")
     parser.add_argument(
         "--size", type=int, default=128, help="side of your own pictures in pixels (default: %(default)s)"
@@ -45,10 +45,12 @@ def show(arguments: argparse.Namespace) -> None:
         images, labels = views.opened(arguments.images, arguments.size)
     else:
         images, labels = views.drawn(arguments.n)
-    names = arguments.augs or views.arms()
+    names = arguments.augs or views.distinct_arms()
     picture = views.sheet(images, labels, names, scale=max(1, 96 // images.shape[1]))
     with whole_file(arguments.out, "wb") as file:
         picture.save(file, format="PNG")
+    if not arguments.augs:
+        print("not drawn: " + ", ".join(f"{arm} (as {other})" for arm, other in views.SAME_AS.items()))
     print(
         f"{arguments.out}: {len(images)} pictures under {len(names)} arms\n"
         f"next: python -m experiments.run aug={names[-1]}"

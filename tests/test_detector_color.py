@@ -1,18 +1,16 @@
-"""Colour operations held against torchvision, PIL and OpenCV, and the laws every view obeys."""
+"""The laws every view obeys, what it draws, and the settings that are refused."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance
 from scipy import stats
-from torchvision.transforms import functional as reference
 
 from detector.color import OPS, build_view
 from detector.randomness import derive
 
-EVERY_VIEW = {
+EVERY_VIEW: dict[str, list[dict]] = {
     "invert": [{"op": "invert"}],
     "luma x8": [{"op": "saturate", "space": "luma", "factor": 8}],
     "luma x500": [{"op": "saturate", "space": "luma", "factor": 500}],
@@ -23,6 +21,25 @@ EVERY_VIEW = {
     "grayscale": [{"op": "grayscale"}],
     "jitter": [{"op": "jitter", "brightness": 0.4, "contrast": 1.4, "saturation": 0.4, "hue": 0.3, "p": 0.8}],
     "invert, luma x500": [{"op": "invert"}, {"op": "saturate", "space": "luma", "factor": 500}],
+    "weak jitter": [{"op": "jitter", "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.25, "strength": 0.4}],
+    "hue_rotate": [{"op": "hue_rotate", "degrees": 90}],
+    "channel_shuffle": [{"op": "channel_shuffle", "order": "gbr"}],
+    "ycbcr": [{"op": "ycbcr"}],
+    "lab": [{"op": "lab"}],
+    "hsv_channels": [{"op": "hsv_channels"}],
+    "chroma_only": [{"op": "chroma_only"}],
+    "solarize": [{"op": "solarize", "threshold": 0.5, "p": 0.5}],
+    "posterize": [{"op": "posterize", "bits": 3}],
+    "gamma": [{"op": "gamma", "gamma": 2.2}],
+    "equalize_histogram": [{"op": "equalize_histogram"}],
+    "invert, equalize": [{"op": "invert"}, {"op": "equalize_histogram", "p": 0.5}],
+    "jpeg 75": [{"op": "jpeg", "quality": 75}],
+    "jpeg range": [{"op": "jpeg", "quality": [30, 100], "p": 0.5}],
+    "blur": [{"op": "blur", "sigma": 1}],
+    "blur range": [{"op": "blur", "sigma": [0, 1], "p": 0.5}],
+    "resample": [{"op": "resample", "size": 12}],
+    "both": [{"op": "both", "view": [{"op": "invert"}, {"op": "saturate", "space": "luma", "factor": 8}]}],
+    "jitter, both": [{"op": "jitter", "hue": 0.1}, {"op": "both", "view": [{"op": "jitter", "hue": 0.1, "p": 0.5}]}],
     "nothing": [],
 }
 every_view = pytest.mark.parametrize("operations", EVERY_VIEW.values(), ids=EVERY_VIEW)
@@ -43,123 +60,12 @@ def seen(operations: list[dict], images: torch.Tensor, *, key: int = KEY) -> tor
     return build_view(operations)(images, key, torch.arange(len(images)))
 
 
-def saturated(images: torch.Tensor, factor: float, space: str) -> torch.Tensor:
+def test_every_operation_is_held_to_these_laws():
+    assert set(OPS) == {step["op"] for operations in EVERY_VIEW.values() for step in operations}
+
+
+def saturated(images: torch.Tensor, factor: float | list[float], space: str) -> torch.Tensor:
     return seen([{"op": "saturate", "space": space, "factor": factor}], images)
-
-
-@pytest.mark.parametrize("factor", [0.5, 2, 8, 500])
-def test_luma_saturation_is_torchvisions_but_for_its_rounder_weights(factor):
-    # grey is .299 R against torchvision's .2989 R, which the blend multiplies by factor - 1
-    expected = reference.adjust_saturation(photographs(), factor)
-    atol = 1e-4 * abs(factor - 1) + 1e-4
-    torch.testing.assert_close(saturated(photographs(), factor, "luma"), expected, atol=atol, rtol=0)
-
-
-def test_luma_saturation_at_500_can_be_told_from_torchvisions_next_to_grey_alone():
-    noise = photographs(64)[32:]
-    off = (saturated(noise, 500, "luma") - reference.adjust_saturation(noise, 500)).abs() > 1 / 255
-    assert 0 < off.float().mean() < 3.5e-3
-
-
-@pytest.mark.parametrize("factor", [0.5, 2, 8, 500])
-def test_luma_saturation_is_the_blend_in_float64(factor):
-    images = photographs().double()
-    gray = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
-    expected = (gray + factor * (images - gray)).clamp(0, 1)
-    ours = saturated(images.float(), factor, "luma").double()
-    torch.testing.assert_close(ours, expected, atol=3e-7 * max(factor, 1), rtol=0)
-
-
-@pytest.mark.parametrize("factor", [0.5, 2, 8])
-def test_luma_saturation_is_pils_within_the_rounding_of_its_grey(factor):
-    images = photographs()
-    levels = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    expected = np.stack([np.asarray(ImageEnhance.Color(Image.fromarray(image)).enhance(factor)) for image in levels])
-    ours = saturated(images, factor, "luma").permute(0, 2, 3, 1).numpy() * 255
-    assert np.abs(ours - expected).max() <= 0.5 * abs(factor - 1) + 1
-
-
-# import cv2, numpy as np  # OpenCV 5.0.0
-# colours = np.array([...COLOURS...], np.float32)
-# for factor in (2, 8, 500):
-#     hsv = cv2.cvtColor(colours[None], cv2.COLOR_RGB2HSV)
-#     hsv[..., 1] = np.clip(hsv[..., 1] * factor, 0, 1)
-#     print([[round(float(value), 4) for value in colour] for colour in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0]])
-# fmt: off
-COLOURS = [[0.9, 0.8, 0.7], [0.5, 0.6, 0.55], [0.1, 0.4, 0.3], [0.6, 0.5, 0.6],
-           [0.7, 0.7, 0.3], [0.52, 0.5, 0.51], [0.3, 0.3, 0.3], [0.0, 0.0, 0.0]]
-OPENCV = {
-    2: [[0.9, 0.7, 0.5], [0.4, 0.6, 0.5], [0.0, 0.4, 0.2667], [0.6, 0.4, 0.6],
-        [0.7, 0.7, 0.0], [0.52, 0.48, 0.5], [0.3, 0.3, 0.3], [0.0, 0.0, 0.0]],
-    8: [[0.9, 0.45, 0.0], [0.0, 0.6, 0.3], [0.0, 0.4, 0.2667], [0.6, 0.0, 0.6],
-        [0.7, 0.7, 0.0], [0.52, 0.36, 0.44], [0.3, 0.3, 0.3], [0.0, 0.0, 0.0]],
-    500: [[0.9, 0.45, 0.0], [0.0, 0.6, 0.3], [0.0, 0.4, 0.2667], [0.6, 0.0, 0.6],
-          [0.7, 0.7, 0.0], [0.52, 0.0, 0.26], [0.3, 0.3, 0.3], [0.0, 0.0, 0.0]],
-}
-# fmt: on
-
-
-@pytest.mark.parametrize("factor", OPENCV)
-def test_hsv_saturation_is_opencvs(factor):
-    colours = torch.tensor(COLOURS)[:, :, None, None]
-    expected = torch.tensor(OPENCV[factor])[:, :, None, None]
-    torch.testing.assert_close(saturated(colours, factor, "hsv"), expected, atol=1e-4, rtol=0)
-
-
-def test_grayscale_is_torchvisions_and_white_stays_white():
-    images = photographs()
-    expected = reference.rgb_to_grayscale(images, num_output_channels=3)
-    gray = seen([{"op": "grayscale"}], images)
-    torch.testing.assert_close(gray, expected, atol=2e-4, rtol=0)
-    torch.testing.assert_close(gray[1], images[1])
-    assert torch.equal(gray[:, 0], gray[:, 2])
-
-
-def test_invert_flips_and_twice_is_nothing():
-    images = photographs()
-    torch.testing.assert_close(seen([{"op": "invert"}], images), 1 - images)
-    torch.testing.assert_close(seen([{"op": "invert"}, {"op": "invert"}], images), images)
-
-
-@pytest.mark.parametrize("space", ["luma", "hsv"])
-def test_factor_one_is_identity_and_grey_stays_grey(space):
-    images = photographs()
-    torch.testing.assert_close(saturated(images, 1, space), images, atol=1e-6, rtol=0)
-    torch.testing.assert_close(saturated(images[:3], 500, space), images[:3], atol=1e-4, rtol=0)
-
-
-def test_inversion_adds_nothing_to_luma_saturation_but_does_to_hsv():
-    images = photographs()[3:]
-    for space, adds in (("luma", False), ("hsv", True)):
-        inverted_first = seen([{"op": "invert"}, {"op": "saturate", "space": space, "factor": 8}], images)
-        difference = (inverted_first - (1 - saturated(images, 8, space))).abs()
-        assert difference.mean() > 0.1 if adds else difference.max() < 1e-5
-
-
-STEPS = [
-    ("brightness", lambda image, draw: reference.adjust_brightness(image, 0.6 + 0.8 * draw)),
-    ("contrast", lambda image, draw: reference.adjust_contrast(image, 0.6 + 0.8 * draw)),
-    ("saturation", lambda image, draw: reference.adjust_saturation(image, 0.6 + 0.8 * draw)),
-    ("hue", lambda image, draw: reference.adjust_hue(image, -0.4 + 0.8 * draw)),
-]
-
-
-@pytest.mark.parametrize(("names", "steps"), [([s[0]], [s]) for s in STEPS] + [([s[0] for s in STEPS], STEPS)])
-def test_jitter_is_torchvisions_one_by_one_and_all_in_order(names, steps):
-    images = photographs()
-    draws = torch.rand(4, len(images), generator=torch.Generator().manual_seed(1))
-    jittered = OPS["jitter"](**dict.fromkeys(names, 0.4))(images, lambda slot: draws[slot])
-    slots = [name for name, _ in STEPS]
-    for i, image in enumerate(images):
-        for name, adjust in steps:
-            image = adjust(image, draws[slots.index(name), i].item())
-        torch.testing.assert_close(jittered[i], image, atol=5e-4, rtol=0)
-
-
-def test_jitter_factors_are_never_negative():
-    gray = seen([{"op": "jitter", "brightness": 3}], torch.full((4000, 3, 1, 1), 0.1))[:, 0, 0, 0]
-    assert gray.min() < 0.001
-    assert stats.kstest(gray.numpy(), stats.uniform(0, 0.4).cdf).pvalue > 1e-3
 
 
 @every_view
@@ -167,7 +73,7 @@ def test_every_view_keeps_range_shape_and_its_input(operations):
     images = photographs()
     before = images.clone()
     result = seen(operations, images)
-    assert result.shape == images.shape
+    assert result.shape == (len(images), build_view(operations).channels, *images.shape[2:])
     assert result.dtype == torch.float32
     assert result.min() >= 0
     assert result.max() <= 1
@@ -241,6 +147,24 @@ def test_factors_of_a_range_are_uniform(space):
     assert stats.kstest(factors, stats.uniform(0.5, 1.5).cdf).pvalue > 1e-3
 
 
+def test_both_stacks_what_comes_in_with_what_its_own_view_makes_of_it():
+    images = photographs()
+    inner: list[dict] = [{"op": "invert"}, {"op": "saturate", "space": "hsv", "factor": 8}]
+    result = seen([{"op": "grayscale"}, {"op": "both", "view": inner}], images)
+    gray = seen([{"op": "grayscale"}], images)
+    torch.testing.assert_close(result[:, :3], gray)
+    torch.testing.assert_close(result[:, 3:], seen(inner, gray))
+
+
+def test_what_both_draws_is_apart_from_what_is_drawn_before_it():
+    images = torch.full((4000, 3, 1, 1), 0.25)
+    half = {"op": "invert", "p": 0.5}
+    flipped = seen([half, {"op": "both", "view": [half]}], images)[:, [0, 3], 0, 0] == 0.75
+    inner = flipped[:, 0] != flipped[:, 1]
+    for where in (flipped[:, 0], ~flipped[:, 0]):
+        assert stats.binomtest(int(inner[where].sum()), int(where.sum()), 0.5).pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     ("operations", "is_random"),
     [
@@ -253,6 +177,11 @@ def test_factors_of_a_range_are_uniform(space):
         ([{"op": "saturate", "space": "luma", "factor": [2, 8], "p": 0}], False),
         ([{"op": "jitter"}], False),
         ([{"op": "invert"}, {"op": "jitter", "hue": 0.1}], True),
+        ([{"op": "jitter", "hue": 0.1, "strength": 0}], False),
+        ([{"op": "jpeg", "quality": [75, 75]}], False),
+        ([{"op": "blur", "sigma": [0, 1]}], True),
+        ([{"op": "both", "view": [{"op": "invert"}]}], False),
+        ([{"op": "both", "view": [{"op": "invert", "p": 0.5}]}], True),
     ],
 )
 def test_a_view_says_whether_it_draws(operations, is_random):
@@ -275,6 +204,7 @@ def test_images_of_another_type_or_shape_are_refused(images):
 NUMBER = "expected a number above 0 or a range [low, high], at most 100000"
 HINT = "; for grey pictures use {op: grayscale}"
 LUMA = {"op": "saturate", "space": "luma"}
+BOTH = [{"op": "both", "view": [{"op": "invert"}]}]
 REFUSED = [
     ([{**LUMA, "factor": "eight"}], f"aug.train[0].factor='eight': {NUMBER}"),
     ([{"op": "invert"}, {**LUMA, "factor": -1}], f"aug.train[1].factor=-1: {NUMBER}"),
@@ -301,6 +231,23 @@ REFUSED = [
     ([{"op": "invert", "p": True}], "aug.train[0].p=True: expected a probability from 0 to 1"),
     ([{"op": "jitter", "hue": 0.6}], "aug.train[0].hue=0.6: expected a number from 0 to 0.5"),
     ([{"op": "jitter", "contrast": -0.1}], "aug.train[0].contrast=-0.1: expected a number from 0 to 100000"),
+    ([{"op": "jitter", "hue": 0.2, "strength": 5}], "aug.train[0].strength=5: expected at most 2.5 with hue=0.2"),
+    ([{"op": "hue_rotate", "degrees": 400}], "aug.train[0].degrees=400: expected a number from -360 to 360"),
+    ([{"op": "channel_shuffle", "order": "rrb"}], "aug.train[0].order='rrb': expected the letters r, g and b in some "),
+    ([{"op": "solarize", "threshold": 128}], "aug.train[0].threshold=128: expected a number from 0 to 1"),
+    ([{"op": "posterize", "bits": 8}], "aug.train[0].bits=8: expected a whole number from 1 to 7"),
+    ([{"op": "posterize", "bits": 2.5}], "aug.train[0].bits=2.5: expected a whole number from 1 to 7"),
+    ([{"op": "gamma", "gamma": 0}], "aug.train[0].gamma=0: expected a number from 0.1 to 10"),
+    ([{"op": "jpeg", "quality": [0, 9]}], "aug.train[0].quality=[0, 9]: expected a whole number from 1 to 100 or a "),
+    ([{"op": "jpeg", "quality": 75.5}], "aug.train[0].quality=75.5: expected a whole number from 1 to 100 or a range"),
+    ([{"op": "blur", "sigma": 0}], "aug.train[0].sigma=0: expected a number of pixels above 0 or a range [low, high]"),
+    ([{"op": "resample", "size": 16.5}], "aug.train[0].size=16.5: expected a whole number of pixels, smaller than the"),
+    ([{"op": "both", "view": []}], "aug.train[0].view=[]: expected at least one operation"),
+    ([{"op": "both", "view": "invert"}], "aug.train[0].view='invert': expected a list of operations"),
+    ([{"op": "both", "view": [{"op": "invert", "p": 2}]}], "aug.train[0].view[0].p=2: expected a probability from 0 "),
+    ([{"op": "both", "view": BOTH}], "aug.train[0].view holds both itself: expected operations that give three"),
+    ([*BOTH, {"op": "invert"}], "aug.train[0].op='both': expected it last in the list, as it gives six channels"),
+    ([{**BOTH[0], "p": 0.5}], "aug.train[0].p=0.5: expected 1 for both, as all images have as many channels"),
     ([{"op": "jitter", "brightness": [0.5, 1]}], "aug.train[0].brightness=[0.5, 1]: expected a number from 0 to "),
 ]
 

@@ -24,7 +24,11 @@ def test_every_arm_is_drawn_and_does_what_its_name_says():
     images, labels = views.drawn(4)
     assert labels == ["real", "real", "fake", "fake"]
     seen = {arm: views.see(images, arm) for arm in views.arms()}
-    assert len(seen) == len(list((ROOT / "experiments" / "conf" / "aug").glob("*.yaml"))) - 1
+    assert len(seen) == len(list((ROOT / "experiments" / "conf" / "aug").glob("*.yaml")))
+    for arm, other in views.SAME_AS.items():
+        np.testing.assert_array_equal(seen[arm], seen[other])
+    shown = [seen[arm].tobytes() for arm in views.distinct_arms()]
+    assert len(set(shown)) == len(shown)
     np.testing.assert_array_equal(seen["none"], images)
     np.testing.assert_array_equal(seen["invert"], 255 - images)
     assert (seen["grayscale"].std(axis=-1) == 0).all()
@@ -53,7 +57,7 @@ def test_the_script_writes_a_sheet_of_ones_own_pictures(tmp_path):
     [
         (["--images", "nowhere.jpg"], "nowhere.jpg: cannot be read"),
         (["--images", "setup.cfg"], "setup.cfg: not a readable image"),
-        (["--augs", "saturate_x9"], "aug=saturate_x9: no such arm; there are none, grayscale"),
+        (["--augs", "saturate_x9"], "aug=saturate_x9: no such arm; there are none, both, channel_shuffle"),
         (["--n", "3"], "--n 3: expected an even number"),
     ],
 )

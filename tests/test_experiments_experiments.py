@@ -1,0 +1,84 @@
+"""The studies written down beforehand: every job of every line of every conf/experiment yaml can be run."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from experiments import run
+from experiments.config import from_hydra
+
+FOLDER = Path(run.__file__).with_name("conf") / "experiment"
+STUDIES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+every_study = pytest.mark.parametrize("name", STUDIES)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """jobs(name) -> the overrides of every job of `-m experiment=name`, expanded as the verb and Hydra's sweeper do."""
+
+    def expand(name: str) -> list[list[str]]:
+        monkeypatch.setattr("sys.argv", ["experiments.run", "-m", f"experiment={name}"])
+        parser = OverridesParser.create()
+        lines = [parser.parse_overrides(words[1:]) for words in run._command_lines()]
+        return [job for line in lines for job in BasicSweeper.split_arguments(line, None)[0]]
+
+    return expand
+
+
+def arm_of(job: list[str]) -> tuple[str, ...]:
+    return tuple(word for word in job if not word.startswith("seed="))
+
+
+@every_study
+def test_every_job_of_a_study_is_a_valid_configuration_with_a_folder_of_its_own(name, jobs):
+    first = {arm_of(job): job for job in reversed(jobs(name))}  # the seeds of an arm differ in nothing else
+    with initialize_config_module("experiments.conf", version_base="1.3"):
+        composed = [from_hydra(compose("config", overrides=job)) for job in first.values()]
+    folders = [config.folder for config in composed]
+    assert len(set(folders)) == len(folders)
+    assert len({(config.aug.name, config.digest) for config in composed}) == len({c.digest for c in composed})
+    assert all(config.plan.experiment == name for config in composed)
+    assert composed[0].plan.baseline in {config.aug.name for config in composed}
+    settings = [{k: v for k, v in config.condition().items() if k != "aug"} for config in composed]
+    assert all(other == settings[0] for other in settings)  # one family: every arm can be held against the baseline
+
+
+@every_study
+def test_every_arm_has_the_baselines_seeds_or_the_first_of_them(name, jobs):
+    seeds: dict[tuple[str, ...], list[int]] = {}
+    for job in jobs(name):
+        seeds.setdefault(arm_of(job), []).extend(int(word[5:]) for word in job if word.startswith("seed="))
+    longest = max(seeds.values(), key=len)
+    assert all(drawn == longest[: len(drawn)] and len(drawn) >= 3 for drawn in seeds.values())
+
+
+@every_study
+def test_a_study_says_what_is_asked_how_what_it_costs_and_what_was_expected(name, jobs):
+    text = (FOLDER / f"{name}.yaml").read_text()
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    for word in ("Question", "Command", "Cost", "Expected"):
+        assert sum(line.startswith(f"# {word}:") for line in comments) == 1, word
+    assert f"experiment={name}" in text
+    stated = re.search(r"# Cost: +(\d+) runs", text)
+    if stated:
+        assert int(stated.group(1)) == len(jobs(name))
+
+
+def test_what_a_yaml_interpolates_is_no_setting_of_its_own():
+    with initialize_config_module("experiments.conf", version_base="1.3"):
+        free, fixed, jitter = (
+            from_hydra(compose("config", overrides=words))
+            for words in (
+                ["aug=saturate", "aug.factor=8", "aug.space=luma"],
+                ["aug=saturate_x8"],
+                ["aug=jitter_saturate", "aug.strength=0.2", "aug.factor=1"],
+            )
+        )
+    assert free.digest == fixed.digest
+    assert jitter.aug.name == "jitter_0.2_saturate_luma_x1"
+    assert set(jitter.condition()["aug"]) == {"train", "eval"}
+    assert jitter.condition()["aug"]["train"][0]["strength"] == 0.2
