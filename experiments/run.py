@@ -95,14 +95,22 @@ def _job(composed: DictConfig) -> None:
 
 
 def _finish_sweep() -> int:
-    """The last lines of a sweep: every condition's mean, then which jobs failed."""
+    """The last lines of a sweep: every condition's mean, then which jobs failed; the means and differences in
+    TensorBoard, of all seeds that are there."""
+    from experiments import aggregates
+
     finished = [Path(name) for name, wrong in _jobs if wrong is None]
+    networks = dict.fromkeys(folder.parents[1] for folder in finished)
+    for place in networks:
+        aggregates.refresh(place)
     for line in runs.summary([runs.read(folder) for folder in dict.fromkeys(finished)]):
         print(line)
     failed = [(name, wrong) for name, wrong in _jobs if wrong is not None]
     for name, wrong in failed:
         print(f"failed: {name}: {wrong}", file=sys.stderr)
-    print(f"{len(finished)} of {len(_jobs)} runs are done; the same command does only what is missing", flush=True)
+    print(f"{len(finished)} of {len(_jobs)} runs are done; the same command does only what is missing")
+    for place in networks:
+        print(f"next: python -m experiments.compare {shlex.quote(str(place))}", flush=True)
     return 1 if failed else 0
 
 

@@ -1,14 +1,23 @@
 """The only reader of run folders."""
 
+import hashlib
 import json
+import os
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+
+from experiments.record import RESULT_FILES
+
+NAME = re.compile(r"([0-9a-f]{10})(?:-fold(\d+))?-seed(\d+)")  # of a run folder: digest, fold, seed
+PARTS = ("config.yaml", "metrics.jsonl", "provenance.json")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as fast
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,83 @@ class Run:
         return (*self.folder.parts[-4:-1], self.folder.name.split("-")[0])  # type: ignore[return-value]
 
 
+class Untrusted(ValueError):
+    """A run whose files cannot be believed; the text names the file and says why."""
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Every run folder at or below `root`, finished or not, in the order of their paths; none in hidden folders.
+
+    Folders of aggregates beside the runs have neither such a name nor a config.yaml, and are passed over.
+    """
+    for place, inside, files in os.walk(root):
+        folder = Path(place)
+        if "config.yaml" in files or NAME.fullmatch(folder.name):
+            inside.clear()
+            yield folder
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+
+
 def read(folder: Path) -> Run:
-    """Read a finished run."""
-    return Run(
-        folder=folder,
-        config=yaml.safe_load((folder / "config.yaml").read_text()),
-        provenance=json.loads((folder / "provenance.json").read_text()),
-        metrics=[json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()],
-    )
+    """Read a finished run, without a check that its files are those of its `done` mark."""
+    return _run(folder, {name: (folder / name).read_bytes() for name in PARTS})
+
+
+def read_finished(folder: Path) -> tuple[Run, bytes] | None:
+    """A finished run with the bytes of its predictions.csv, all as its `done` mark knows them; None without that mark.
+
+    Raises Untrusted where a file is missing, is not whole or was changed since.
+    """
+    try:
+        mark = (folder / "done").read_bytes()
+    except FileNotFoundError:
+        return None
+    digests = _parsed(json.loads, mark, "done")
+    contents = {}
+    for name in dict.fromkeys((*RESULT_FILES, *PARTS)):
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            raise Untrusted(f"{name}: not there, though the run is done") from None
+        if name in RESULT_FILES and hashlib.sha256(contents[name]).hexdigest() != digests.get(name):
+            raise Untrusted(f"{name}: changed since the run was done")
+    return _run(folder, contents), contents["predictions.csv"]
+
+
+def unfinished(folder: Path) -> str:
+    """How far a run without a `done` mark has come: with the last line of error.txt where it failed."""
+    with_error = folder / "error.txt"
+    lines = with_error.read_text(errors="replace").split("\n") if with_error.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    return f"failed: {said[-1]}" if said else "not finished"
+
+
+def condition_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The settings that make a result and their digest, from a config.yaml; Untrusted where it is of another version.
+
+    What a run did not know of has its default here, as experiments.config promises for its folder's name.
+    """
+    from datasets.build import SOURCES  # these bring torch, which a table of exported runs can do without
+    from detector.models import ModelSettings
+    from detector.train import TrainSettings
+    from experiments.config import AugSettings, Config, PlanSettings
+
+    try:
+        settings = Config(
+            data=SOURCES[config["data"]["source"]].settings(**config["data"]),
+            model=ModelSettings(**config["model"]),
+            aug=AugSettings(**config["aug"]),
+            train=TrainSettings(**config["train"]),
+            plan=PlanSettings(),
+            seed=config["seed"],
+            device="",
+            threads=None,
+            runs_root=Path(),
+            data_root=Path(),
+        )
+        return settings.condition(), settings.digest
+    except (KeyError, TypeError, ValueError) as error:
+        raise Untrusted(f"config.yaml: not settings of this version: {' '.join(str(error).split())}") from error
 
 
 def summary(runs: Sequence[Run], metric: str = "test/accuracy") -> list[str]:
@@ -52,3 +130,23 @@ def summary(runs: Sequence[Run], metric: str = "test/accuracy") -> list[str]:
         spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
         lines.append(f"{names[key]:<{width}}  {np.mean(values):.4f}  {spread}  {len(values)}")
     return lines
+
+
+def _run(folder: Path, contents: Mapping[str, bytes]) -> Run:
+    lines = contents["metrics.jsonl"].splitlines()
+    return Run(
+        folder=folder,
+        config=_parsed(lambda text: yaml.load(text, LOADER), contents["config.yaml"], "config.yaml"),
+        provenance=_parsed(json.loads, contents["provenance.json"], "provenance.json"),
+        metrics=[_parsed(json.loads, line, f"metrics.jsonl, line {n}") for n, line in enumerate(lines, start=1)],
+    )
+
+
+def _parsed(parse: Any, content: bytes, name: str) -> Any:
+    try:
+        found = parse(content)
+    except (ValueError, yaml.YAMLError) as error:
+        raise Untrusted(f"{name}: not whole, or not what was written: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise Untrusted(f"{name}: {str(found)[:40]!r}; expected names with values")
+    return found

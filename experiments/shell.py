@@ -1,12 +1,14 @@
 """A verb at the shell: whatever stops it becomes one line on stderr and an exit status."""
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 TERMINATED = 143
 
 
@@ -26,6 +28,9 @@ def main(verb: str, act: Callable[[], int | None]) -> None:
     signal.signal(signal.SIGTERM, terminate)
     try:
         status = act() or 0
+    except BrokenPipeError:  # a reader such as `head` has seen enough; Python would complain again on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = PIPE_CLOSED
     except (Exception, KeyboardInterrupt, Terminated) as error:
         explained = explain(error)
         if explained is None:

@@ -1,0 +1,224 @@
+"""Runs in, comparisons out: every arm of a family against its baseline, with evidence of both kinds and a verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from detector.metrics import METRICS
+from experiments import paired, pairing, plans
+from experiments.evidence import LearningSpeed, learning_speed, values_of, weigh
+from experiments.outcomes import Outcome, order
+from experiments.pairing import Pair, Paired
+from experiments.predictions import TestSet
+from experiments.verdicts import LEAST_PAIRS, Evidence, Verdict, judge
+
+LOWER_IS_BETTER = ("nll", "brier", "ece", "eer")
+
+
+class NotComparable(ValueError):
+    """A baseline, metric or margin that these runs cannot be held against; the text is one line."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one arm that have a partner, against the baseline's; all n of them for the baseline itself.
+
+    values, differences: (n,) of the metric, arm minus baseline; sd: n - 1, nan for one run; evidence, verdict, speed:
+    None for the baseline; mcnemar: (n,) exact p of each pair; discordant: (n,) share of the test images that exactly
+    one of both called rightly at .5; detectable, detectable_images: the smallest effects found with 80 % power, given
+    the spread over seeds and given the discordant images, inf and nan where there is none; clipped, colors: share of
+    channel values at 0 or 1 and number of colours of a picture as the arm sees it.
+    """
+
+    name: str
+    digest: str
+    view: dict[str, Any]
+    members: list[Outcome]
+    pairs: list[Pair]
+    values: np.ndarray
+    differences: np.ndarray
+    mean: float
+    sd: float
+    evidence: Evidence | None
+    verdict: Verdict | None
+    mcnemar: np.ndarray
+    discordant: np.ndarray
+    detectable: float
+    detectable_images: float
+    speed: LearningSpeed | None
+    images_per_second: float | None
+    clipped: float
+    colors: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One family: arms sorted by their effect, best first; margin in units of the metric.
+
+    test: every image that any of the runs was tested on; plan: as most runs recorded it; changes: where that, or the
+    experiment's yaml, differs from what is asked now; notes: what was left out, and what differs between pairs.
+    """
+
+    data: str
+    model: str
+    recipe: str
+    settings: dict[str, Any]
+    metric: str
+    lower_is_better: bool
+    margin: float
+    baseline: Arm
+    arms: list[Arm]
+    num_images: int
+    num_groups: int
+    test: TestSet
+    plan: dict[str, Any]
+    changes: list[str]
+    notes: list[str]
+
+    @property
+    def title(self) -> str:
+        """One line that no other family of the same runs has, but for settings that seldom differ."""
+        content = self.baseline.members[0].facts["content_digest"][:8]
+        return f"{self.data} ({content}), {self.model}, {self.recipe}, {self.settings['train']['epochs']:g} epochs"
+
+
+def compare(
+    outcomes: Sequence[Outcome],
+    *,
+    baseline: str | None = None,
+    metric: str | None = None,
+    margin: float | None = None,
+) -> tuple[list[Comparison], list[str]]:
+    """Hold every arm against the baseline of its family; the comparisons, and a line for all that is refused.
+
+    baseline: an arm's name or digest; metric: of the test part, `auc`, or `flux/auc` of one source; margin: the
+    difference that nobody would act upon, in units of the metric. What is not given is what the runs were made for.
+    Raises NotComparable where no run is of the baseline or none has the metric. The order of outcomes does not matter.
+    """
+    if metric is not None and metric.rpartition("/")[2] not in (*METRICS, "accuracy_at_threshold"):
+        raise NotComparable(f"metric={metric!r}: expected one of {', '.join(METRICS)}")
+    if margin is not None and not 0 < margin < 1:
+        raise NotComparable(
+            f"margin={margin}: expected a number between 0 and 1, as the metric has (0.5 points: 0.005)"
+        )
+    families = pairing.families(sorted(outcomes, key=order))
+    asked = [plans.asked(family, baseline=baseline, metric=metric, margin=margin) for family in families]
+    complete = [
+        family for family, plan in zip(families, asked, strict=True) if pairing.members_of(family, plan.baseline)
+    ]
+    if outcomes and not complete:
+        arms = ", ".join(dict.fromkeys(outcome.aug for family in families for outcome in family))
+        raise NotComparable(f"baseline={asked[0].baseline!r}: no run of it; the arms there are: {arms}")
+    if metric is not None and not any(f"test/{metric}" in outcome.metrics for outcome in outcomes):
+        raise NotComparable(f"metric={metric!r}: no run has test/{metric}")
+    comparisons, refused = [], []
+    for family, plan in zip(families, asked, strict=True):
+        if not (there := pairing.members_of(family, plan.baseline)):
+            same = [other for other in complete if pairing.members_of(other, plan.baseline)]
+            refused.append(pairing.without_baseline(family, plan.baseline, same))
+        elif several := pairing.several_baselines(family, plan.baseline):
+            refused.append(several)
+        elif len(there) == len(family):
+            refused.append(pairing.alone(family))
+        else:
+            found = pairing.pair(family, plan.baseline, plan.metric)
+            refused += found.refused
+            if found.arms:
+                comparisons.append(_comparison(found, plan))
+    return comparisons, refused
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether less of a metric is more; its name may begin with that of a source."""
+    return metric.rpartition("/")[2] in LOWER_IS_BETTER
+
+
+def _comparison(found: Paired, plan: plans.Asked) -> Comparison:
+    lower = is_lower_better(plan.metric)
+    tests = {outcome.test.digest: outcome.test for outcome in found.baseline}
+    test = _together(list(tests.values()))
+    evidence = weigh(found.arms, plan.metric, margin=plan.margin, tests=tests)
+    arms = []
+    for key, pairs in found.arms.items():
+        verdict = judge(evidence[key], margin=plan.margin, lower_is_better=lower)
+        arms.append(_arm(pairs, plan.metric, evidence[key], verdict))
+    sign = 1 if lower else -1
+    first = found.baseline[0]
+    return Comparison(
+        data=first.data,
+        model=first.model,
+        recipe=first.recipe,
+        settings=first.settings,
+        metric=plan.metric,
+        lower_is_better=lower,
+        margin=plan.margin,
+        baseline=_arm([(outcome, outcome) for outcome in found.baseline], plan.metric),
+        arms=sorted(arms, key=lambda arm: (sign * float(arm.differences.mean()), arm.name, arm.digest)),
+        num_images=len(test.rows),
+        num_groups=len(np.unique(test.groups)),
+        test=test,
+        plan=plan.recorded,
+        changes=plan.changes,
+        notes=[*plan.notes, *found.notes],
+    )
+
+
+def _together(tests: Sequence[TestSet]) -> TestSet:
+    """The images of several folds as one test set."""
+    if len(tests) == 1:
+        return tests[0]
+    columns = ("labels", "groups", "rows", "sources", "paths")
+    joined = {name: np.concatenate([getattr(test, name) for test in tests]) for name in columns}
+    return TestSet(digest="+".join(test.digest for test in tests), **joined)
+
+
+def _arm(
+    pairs: Sequence[tuple[Outcome, Outcome]],
+    metric: str,
+    evidence: Evidence | None = None,
+    verdict: Verdict | None = None,
+) -> Arm:
+    members = [outcome for outcome, _ in pairs]
+    values, differences = values_of(pairs, metric)
+    only = [(outcome.correct & ~twin.correct, twin.correct & ~outcome.correct) for outcome, twin in pairs]
+    discordant = np.array([(first | second).mean() for first, second in only])
+    spread = float(np.std(differences, ddof=1)) if len(pairs) > 1 else np.nan
+    speeds = [outcome.images_per_second for outcome in members if outcome.images_per_second is not None]
+    seen = {key: [outcome.metrics.get(f"view/{key}", np.nan) for outcome in members] for key in ("clipped", "colors")}
+    images = sum({outcome.test.digest: len(outcome.correct) for outcome in members}.values())
+    return Arm(
+        name=members[0].aug,
+        digest=members[0].digest,
+        view=members[0].view,
+        members=members,
+        pairs=[(outcome.seed, outcome.fold) for outcome in members],
+        values=values,
+        differences=differences,
+        mean=float(values.mean()),
+        sd=float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
+        evidence=evidence,
+        verdict=verdict,
+        mcnemar=np.array([paired.mcnemar(int(first.sum()), int(second.sum())) for first, second in only]),
+        discordant=discordant,
+        detectable=_detectable(spread, len(pairs)) if evidence else np.nan,
+        detectable_images=paired.detectable_images(images, float(discordant.mean())) if evidence else np.nan,
+        speed=learning_speed(pairs, metric, lower_is_better=is_lower_better(metric)) if evidence else None,
+        images_per_second=float(np.median(speeds)) if speeds else None,
+        clipped=float(np.mean(seen["clipped"])),
+        colors=float(np.mean(seen["colors"])),
+    )
+
+
+def _detectable(spread: float, pairs: int) -> float:
+    return float("inf") if pairs < LEAST_PAIRS else spread * _detectable_at_one(pairs)
+
+
+@cache
+def _detectable_at_one(pairs: int) -> float:
+    """The effect grows as the spread does, so one search serves all arms with so many pairs."""
+    return paired.detectable(1.0, pairs)

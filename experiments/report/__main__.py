@@ -1,0 +1,129 @@
+"""The verdict as a page, its Markdown and figures, and the tables behind.   python -m experiments.report --help"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets.manifest import whole_file
+from experiments import shell
+from experiments.report.blocks import Report
+
+HELP = """written into FOLDER:
+  report.html           everything on one page, pictures inside; for a browser, a phone, a printer
+  report.md, figures/   the same for a repository; figures as PNG and SVG
+  runs.csv, images.csv  the numbers behind: compare and report read such a folder as they read runs
+  provenance.json       commits, versions, devices and commands of the runs, without paths of this machine
+Only the example pictures need the data; where they are not here, a sentence says so.
+
+examples:
+  python -m experiments.report runs/cifake --out results/ab_cifake
+  python -m experiments.report results/ab_cifake --metric auc --out again
+"""
+
+
+class Unusable(ValueError):
+    """Runs or an argument of which no report can be made; its text is one line."""
+
+    exit_status = 2
+
+
+def main() -> int:
+    """Read, compare, draw, write."""
+    arguments = _arguments()
+    from experiments import comparison, outcomes  # --help is instant
+    from experiments.report import document, examples, origin
+
+    with tqdm(total=4, desc="reading", unit=" steps", disable=None, leave=False, delay=2) as bar:
+        found = outcomes.find(arguments.root)
+        _next(bar, "comparing")
+        margin = None if arguments.margin is None else arguments.margin / 100
+        given = {"baseline": arguments.baseline, "metric": arguments.metric, "margin": margin}
+        compared, refused = comparison.compare(found.outcomes, **given)
+        _next(bar, "drawing")
+        facts = origin.gather(found.outcomes, arguments.root)
+        refused = [*found.refused, *refused]
+        if not compared:
+            reasons = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
+            raise Unusable(f"{arguments.root}: nothing to compare; of its runs {reasons}")
+        left_out = _placeless([*found.unfinished, *refused], arguments.root)
+        compared = [replace(one, notes=_placeless(one.notes, arguments.root)) for one in compared]
+        again = _again(arguments)
+        made = document.report(compared, facts=facts, left_out=left_out, examples=examples.blocks, again=again)
+        _next(bar, "writing")
+        write(made, arguments.out)
+        outcomes.export(found.outcomes, arguments.out)
+        if facts:
+            with whole_file(arguments.out / origin.NAME) as file:
+                json.dump(facts, file, indent=1)
+                file.write("\n")
+        bar.update()
+    for line in refused:
+        print(f"refused: {line}", file=sys.stderr)
+    print(f"result: {arguments.out / 'report.html'}\nnext:   open it in a browser; {again[0]} reads the folder again")
+    return 1 if refused else 0
+
+
+def _next(bar: tqdm, doing: str) -> None:
+    bar.update()
+    bar.set_description(doing)
+
+
+def _placeless(lines: Sequence[str], root: Path) -> list[str]:
+    """Lines that name runs from `root` on: a report may go elsewhere."""
+    return [line.replace(f"{root}/", "") for line in lines]
+
+
+def write(report: Report, folder: Path) -> None:
+    """report.html, report.md and figures/ of a report, each whole or not there."""
+    from experiments.report import html, markdown
+
+    for picture in report.pictures:
+        for ending, data in (("png", picture.png), ("svg", picture.svg)):
+            if data is not None:
+                with whole_file(folder / "figures" / f"{picture.name}.{ending}", "wb") as file:
+                    file.write(data)
+    for name, text in (("report.md", markdown.page(report)), ("report.html", html.page(report))):
+        with whole_file(folder / name) as file:
+            file.write(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report",
+        description="A report of runs: question, verdicts, figures, checks, provenance.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("root", metavar="ROOT", type=Path, help="of runs, or a folder that this verb made")
+    add("--baseline", metavar="AUG", help="the arm that the others are held against (default: as the runs recorded)")
+    add("--metric", help="of the test images (default: as the runs recorded)")
+    add("--margin", type=float, metavar="POINTS", help="a difference nobody acts upon (default: as the runs recorded)")
+    add("--out", metavar="FOLDER", type=Path, required=True, help="where the report goes")
+    arguments = parser.parse_args()
+    if arguments.margin is not None and not 0 < arguments.margin < 100:
+        raise Unusable(f"--margin {arguments.margin:g}: expected a number of points between 0 and 100")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise Unusable(f"--out {arguments.out}: is a file; expected a folder")
+    return arguments
+
+
+def _again(arguments: argparse.Namespace) -> list[str]:
+    """Commands that read what is written: no path of this machine stands in them."""
+    folder = arguments.out.name if arguments.out.is_absolute() else str(arguments.out)
+    options: list[str] = []
+    for name in ("baseline", "metric", "margin"):
+        value = getattr(arguments, name)
+        options += [] if value is None else [f"--{name}", f"{value:g}" if name == "margin" else value]
+    commands = (["compare", folder, *options], ["report", folder, *options, "--out", "report"])
+    return [shlex.join(["python", "-m", f"experiments.{verb}", *words]) for verb, *words in commands]
+
+
+if __name__ == "__main__":
+    shell.main("experiments.report", main)

@@ -1,0 +1,83 @@
+"""The figures of a report, each with what it shows in words."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import charts, tables
+from experiments.report.blocks import Block, Picture, Text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.comparison import Arm, Comparison
+
+
+def size(arm: "Arm") -> str:
+    """Difference, interval and number of pairs in words."""
+    if arm.evidence is None:
+        return ""
+    interval = tables.span(arm.evidence.low, arm.evidence.high)
+    between = "" if interval == tables.NONE else f", 95 % interval {interval}"
+    pairs = f"{len(arm.pairs)} pairs" if len(arm.pairs) != 1 else "1 pair"
+    return f"{tables.points(arm.evidence.difference, '+z.2f')} points{between}, {pairs}"
+
+
+def _picture(name: str, figure: "Figure", alt: str, caption: str) -> Picture:
+    return Picture(name, alt, caption, charts.png(figure), charts.svg(figure))
+
+
+def forest(comparison: "Comparison", suffix: str) -> list[Block]:
+    arms = "; ".join(
+        f"{name} {size(arm)}, {arm.verdict.kind if arm.verdict else 'no verdict'}"
+        for arm, name in charts.ends(
+            list(zip(comparison.arms, tables.labels(comparison)[1:], strict=True)), charts.MOST_ROWS
+        )
+    )
+    some = "" if len(comparison.arms) <= charts.MOST_ROWS else f" The {charts.MOST_ROWS} arms at both ends."
+    caption = f"Mean paired difference and its 95 % interval over seeds; the band is the margin.{some}"
+    return [_picture(f"forest{suffix}", charts.forest(comparison), f"Forest plot. {arms}.", caption)]
+
+
+def dose(comparison: "Comparison", suffix: str) -> list[Block]:
+    figure = charts.dose(comparison)
+    if figure is None:
+        return [Text("Fewer than three strengths were tried.")]
+    words = [
+        f"{space}{', inverted' if inverted else ''}: "
+        + ", ".join(f"x{factor:g} {charts.units(comparison.metric)[0] * arm.mean:.4g}" for factor, arm in members)
+        for (space, inverted), members in sorted(charts.dose_lines(comparison.arms).items())
+    ]
+    caption = (
+        "Means over seeds with 95 % t intervals; dashed and shaded: the baseline. Below, measured on test images as "
+        "the network sees them: share of channel values at 0 or 1, and number of colours in a picture."
+    )
+    alt = f"Test {comparison.metric}{charts.units(comparison.metric)[1]} against saturation factor. {'; '.join(words)}."
+    return [_picture(f"dose{suffix}", figure, alt, caption)]
+
+
+def learning(comparison: "Comparison", suffix: str) -> list[Block]:
+    arms = charts.panel(comparison)
+    if not any(charts.curves(arm, comparison.metric).size for arm, _ in arms):
+        return [Text(f"The runs recorded no validation {comparison.metric} along their epochs.")]
+    alt = f"Validation {comparison.metric} along the epochs of {', '.join(name for _, name in arms)}."
+    caption = f"Mean over seeds; bands: 95 % t intervals of that mean.{_chosen(comparison)}"
+    return [_picture(f"learning{suffix}", charts.learning(comparison, comparison.metric), alt, caption)]
+
+
+def confusions(comparison: "Comparison", suffix: str) -> list[Block]:
+    words = []
+    for arm, name in charts.panel(comparison):
+        cells = np.mean([charts.confusion(run.test.labels, run.correct) for run in arm.members], axis=0)
+        real, fake = (cells[row, row] / max(1, cells[row].sum()) for row in (0, 1))
+        words.append(f"{name}: {real:.1%} of the real and {fake:.1%} of the fake images are right".replace("%", " %"))
+    caption = (
+        f"Mean shares and counts over seeds; a picture is called fake from a score of 0.5 on.{_chosen(comparison)}"
+    )
+    alt = f"Confusion matrices. {'; '.join(words)}."
+    return [_picture(f"confusions{suffix}", charts.confusions(comparison), alt, caption)]
+
+
+def _chosen(comparison: "Comparison") -> str:
+    total, shown = len(comparison.arms), len(charts.panel(comparison)) - 1
+    return "" if total == shown else f" Shown are {shown} of {total} arms: the best, the worst and evenly between."

@@ -1,0 +1,86 @@
+"""How a verdict is reached, what it was corrected for, and what the numbers cannot say."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.report.blocks import Block, Bullets, Text
+
+if TYPE_CHECKING:
+    from experiments.comparison import Comparison
+
+LEAST_PAIRS = 6  # with five the smallest two-sided p of the sign-flip test is 2 / 2^5 = .062
+
+
+def blocks(comparison: "Comparison") -> list[Block]:
+    """The section of one comparison."""
+    return [
+        Text("Which test:"),
+        Bullets(_tests(comparison)),
+        Text("What cannot be concluded:"),
+        Bullets(limits(comparison)),
+    ]
+
+
+def _tests(comparison: "Comparison") -> list[str]:
+    arms, margin = len(comparison.arms), 100 * comparison.margin
+    by_images = any(arm.evidence is not None and arm.evidence.images_low is not None for arm in comparison.arms)
+    images = (
+        "Test images: differences of each image, averaged over seeds; groups of near-duplicates are resampled whole; "
+        "95 % percentile interval. A claim needs this interval, too, on the same side of zero."
+    )
+    if not by_images:
+        images = f"Test images: {comparison.metric} is no mean over images, so only the seeds carry a verdict here."
+    return [
+        "A pair: the same seed and fold in an arm and in the baseline, so the same first weights and the same order of "
+        "images. Only runs of the same data, code, network, training and PyTorch are compared.",
+        "Seeds: mean paired difference; 95 % BCa bootstrap interval (Efron 1987); two-sided sign-flip permutation test "
+        "of the mean, exact up to 20 pairs.",
+        images,
+        f"Corrected for {arms} arm{'s' if arms != 1 else ''} against one baseline: step-down max-t over joint sign "
+        "flips (Westfall and Young 1993), which decides. Not corrected for: other tables, metrics or a second look.",
+        "Win or loss: the interval over seeds leaves zero, the corrected p is at most .05, and the images agree.",
+        f"Equivalent: two one-sided paired t tests (Schuirmann 1987) against ±{margin:g} points, Holm-corrected, and "
+        "the 90 % interval over images inside the margin. Everything else is undecided; undecided is not equivalent.",
+        "Epochs to the baseline's final validation score, McNemar's test per seed and curves describe; no verdict "
+        "rests on them.",
+    ]
+
+
+def limits(comparison: "Comparison") -> list[str]:
+    """What a reader must not take from these numbers."""
+    few = [arm.name for arm in comparison.arms if len(arm.pairs) < LEAST_PAIRS]
+    found = []
+    if few:
+        what = "all arms" if len(few) == len(comparison.arms) else ", ".join(few)
+        found.append(
+            f"Fewer than {LEAST_PAIRS} pairs: {what}. These are explored; they claim nothing, in either direction."
+        )
+    folds = {fold for arm in (comparison.baseline, *comparison.arms) for _, fold in arm.pairs} - {None}
+    shared = "Folds share most of their training images" if folds else "All seeds share one test set and one split"
+    found.append(
+        f"{shared}: the intervals over seeds speak of training anew, those over images of other images of this kind; "
+        "neither speaks of other data."
+    )
+    found.append(
+        f"One data set ({comparison.data}): nothing is known here about other pictures, sizes or codecs, nor about "
+        "images of generators that it does not hold."
+    )
+    sources = sorted(set(np.asarray(comparison.test.sources).tolist()))
+    if len(sources) == 1:
+        found.append(
+            f"One source of images ({sources[0]}), so one way of generating: another generator leaves other traces."
+        )
+    found.append(
+        f"One network ({comparison.model}) and one recipe ({comparison.recipe}), the same for every arm and tuned for "
+        "none of them: an arm that needs other settings to do its best looks worse than it is."
+    )
+    if comparison.changes:
+        found.append(
+            "Chosen afterwards (see what was asked beforehand): a metric, margin or baseline taken after the results "
+            "were seen makes every verdict exploratory."
+        )
+    found.append(
+        "A difference says that a view helps or harms this network here; it does not say what the network looks at."
+    )
+    return found
