@@ -19,6 +19,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -91,7 +92,8 @@ def write(comparison: "Comparison") -> list[Path]:
             made_of[kind].append(runs)
             if events.replace(folder, {"form": FORM, "runs": _digests(runs)}, page):
                 written.append(folder)
-    if everything := list(chain(*map(_members, _arms(comparison)))):
+    everything = list(chain(*map(_members, _arms(comparison))))
+    if everything and comparison.arms:
         from experiments import compare
 
         markdown = compare.page([comparison])
@@ -184,13 +186,12 @@ def _layout(means: set[str], differences: set[str]) -> Summary:
 def _compared(found: "Path | Sequence[Comparison]") -> "Sequence[Comparison]":
     if not isinstance(found, Path):
         return found
-    from experiments.comparison import compare
+    from experiments.comparison import NotComparable, compare
     from experiments.outcomes import find
 
-    comparisons, refused = compare(find(found).outcomes)
-    if refused:
-        _say(f"{found}: {len(refused)} runs or arms cannot be compared; python -m experiments.compare {found} says why")
-    return comparisons
+    with suppress(NotComparable):  # no run of the baseline, so far
+        return compare(find(found).outcomes)[0]
+    return []
 
 
 def _arms(comparison: "Comparison") -> list["Arm"]:

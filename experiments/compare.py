@@ -113,9 +113,10 @@ def _main() -> int:
 
     found = outcomes.find(arguments.root)
     margin = None if arguments.margin is None else arguments.margin / 100
-    comparisons, left_out = comparison.compare(
+    every, left_out = comparison.compare(
         found.outcomes, baseline=arguments.baseline, metric=arguments.metric, margin=margin
     )
+    comparisons = [one for one in every if one.arms]
     refused = [*found.refused, *left_out]
     width = shutil.get_terminal_size(NO_TERMINAL).columns
     plans = []
@@ -124,6 +125,9 @@ def _main() -> int:
         if arguments.plan is not None:
             plans.append(planning.plan(one, arguments.plan))
             print("\n".join(wrapped(planning.lines(one, plans[-1], arguments.plan), width)) + "\n")
+    for one in every:
+        if not one.arms:
+            print(f"nothing to hold against {one.baseline.name}: {one.title}, {len(one.baseline.members)} runs")
     for line in found.unfinished[:NAMED]:
         print(f"unfinished: {line}")
     if len(found.unfinished) > NAMED:
@@ -134,7 +138,7 @@ def _main() -> int:
     if not comparisons:
         counts = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
         raise Unusable(f"{arguments.root}: nothing to compare; of its runs {counts}")
-    planned = [one for one in comparisons if (one.baseline.name, one.metric) == _planned(one)]
+    planned = [one for one in every if (one.baseline.name, one.metric) == _planned(one)]
     aggregates.refresh(planned)
     written = _write(arguments, comparisons, found, refused, plans)
     print(f"written: {', '.join(map(str, written))}" if written else _next(arguments, comparisons))

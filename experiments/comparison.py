@@ -96,6 +96,8 @@ def compare(
 ) -> tuple[list[Comparison], list[str]]:
     """Hold every arm against the baseline of its family; the comparisons, and a line for all that is refused.
 
+    A family that has nothing but its baseline is a comparison without arms.
+
     baseline: an arm's name or digest; metric: of the test part, `auc`, or `flux/auc` of one source; margin: the
     difference that nobody would act upon, in units of the metric. What is not given is what the runs were made for.
     Raises NotComparable where no run is of the baseline or none has the metric. The order of outcomes does not matter.
@@ -123,12 +125,10 @@ def compare(
             refused.append(pairing.without_baseline(family, plan.baseline, same))
         elif several := pairing.several_baselines(family, plan.baseline):
             refused.append(several)
-        elif len(there) == len(family):
-            refused.append(pairing.alone(family))
         else:
             found = pairing.pair(family, plan.baseline, plan.metric)
             refused += found.refused
-            if found.arms:
+            if found.arms or (len(there) == len(family) and found.baseline):
                 comparisons.append(_comparison(found, plan))
     return comparisons, refused
 

@@ -181,6 +181,7 @@ def _facts(provenance: dict[str, Any]) -> dict[str, Any]:
             "torch": _joined(process["versions"]["torch"] for process in processes),
             "device": _joined(process["device"] for process in processes),
             "threads": processes[-1]["threads"],
+            "seconds": sum(process.get("seconds", 0.0) for process in processes),
         }
     except (KeyError, IndexError, TypeError) as error:
         raise Untrusted(f"provenance.json: no {error}") from error

@@ -108,11 +108,6 @@ def several_baselines(family: Sequence[Outcome], baseline: str) -> str:
     return f"{_named(family)}: the baseline {baseline!r} is {' and '.join(digests)}; name one of these instead"
 
 
-def alone(family: Sequence[Outcome]) -> str:
-    """The line for a family that holds nothing but its baseline."""
-    return f"{_named(family)}: no other arm with the same settings to be compared"
-
-
 def spoken(pairs: Iterable[Pair]) -> str:
     """Seeds and folds in words: `seeds 0-5, 8`; `seed 0 fold 1, seed 0 fold 2`."""
     places = list(pairs)

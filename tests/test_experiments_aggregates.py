@@ -16,7 +16,7 @@ from experiments import aggregates, events, record
 from experiments.comparison import compare
 from experiments.outcomes import find
 from experiments.tracking import EVENTS, Tracker
-from tests.test_experiments_board import PATIENCE, address, browser, page  # noqa: F401 - fixtures
+from tests.conftest import PATIENCE
 from tests.trees import make_tree
 
 STEPS = (50, 100, 150, 200)
@@ -223,8 +223,8 @@ def board_folder(tmp_path_factory) -> Path:
 
 
 def test_the_browser_shows_aggregates_among_the_runs_margin_charts_and_the_verdict(
-    page,  # noqa: F811
-    address,  # noqa: F811
+    page,
+    address,
     board_folder,
 ):
     from playwright.sync_api import expect

@@ -1,35 +1,19 @@
 """The page as a reader sees it: TensorBoard served over a folder of runs, opened in a real browser."""
 
-import queue
 import re
-import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import SMALL
+from tests.conftest import PATIENCE, SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-ADDRESS = r"http://\S+:\d+/"
 CONDITIONS = ("none", "saturate_x8")
 SEEDS = range(3)
-PATIENCE = 60  # seconds, for a machine that does other things too
 
 
 @pytest.fixture(scope="module")
@@ -39,71 +23,6 @@ def board_folder(tmp_path_factory, small_data) -> Path:
     words = [f"aug={','.join(CONDITIONS)}", f"seed=range({len(SEEDS)})", f"data_root={small_data}", f"runs_root={root}"]
     subprocess.run([sys.executable, "-m", "experiments.run", "-m", *SMALL, *words], cwd=ROOT, check=True)
     return root
-
-
-@pytest.fixture(scope="module")
-def address(board_folder) -> Iterator[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "tensorboard.main",
-        "--logdir",
-        str(board_folder),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in server.stderr:
-            lines.put(line)
-        lines.put("")
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        said = line = lines.get(timeout=PATIENCE)
-        while line and not re.search(ADDRESS, said):
-            said += (line := lines.get(timeout=PATIENCE))
-        found = re.search(ADDRESS, said)
-        assert found, f"TensorBoard ended without an address:\n{said}"
-        yield found[0]
-    finally:
-        server.terminate()
-        try:
-            server.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        reader.join()
-        server.stderr.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser on PATH; any of {', '.join(BROWSERS)} would do")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    """A page that fails its test when the scripts in it fail."""
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(PATIENCE * 1000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert not errors
 
 
 def mean_over_seeds(root: Path, condition: str, tag: str) -> float:

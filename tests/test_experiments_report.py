@@ -13,7 +13,6 @@ import pytest
 from experiments import comparison, outcomes, shell, tables
 from experiments.report import __main__ as verb
 from experiments.report import blocks, document, examples, html, instrument, markdown, origin
-from tests.test_experiments_board import browser  # noqa: F401
 from tests.trees import make_tree
 
 ARMS = {
@@ -281,7 +280,7 @@ def test_examples_show_what_the_network_saw_of_right_and_wrong_ones(train, tmp_p
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_in_a_browser_the_page_never_scrolls_sideways_and_its_pictures_are_there(browser, made, width):  # noqa: F811
+def test_in_a_browser_the_page_never_scrolls_sideways_and_its_pictures_are_there(browser, made, width):
     page = browser.new_page(viewport={"width": width, "height": 800})
     errors, asked = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -44,7 +44,8 @@ def main() -> int:
         _next(bar, "comparing")
         margin = None if arguments.margin is None else arguments.margin / 100
         given = {"baseline": arguments.baseline, "metric": arguments.metric, "margin": margin}
-        compared, refused = comparison.compare(found.outcomes, **given)
+        every, refused = comparison.compare(found.outcomes, **given)
+        compared = [one for one in every if one.arms]
         _next(bar, "drawing")
         facts = origin.gather(found.outcomes, arguments.root)
         refused = [*found.refused, *refused]
