@@ -29,13 +29,13 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from experiments import events, paired, record
+from experiments import events, paired, record, tables, wording
 from experiments.events import Curves, Points
 
 if TYPE_CHECKING:
     from experiments.comparison import Arm, Comparison
 
-FORM = 1  # of the pages; another number makes them all anew
+FORM = 2  # of the pages; another number makes them all anew
 LEAST = {"mean": 2, "delta": 4}  # runs to make one of
 CHARTS = {
     "accuracy": ("val/accuracy", "test/accuracy", "train/accuracy"),
@@ -94,9 +94,7 @@ def write(comparison: "Comparison") -> list[Path]:
                 written.append(folder)
     everything = list(chain(*map(_members, _arms(comparison))))
     if everything and comparison.arms:
-        from experiments import compare
-
-        markdown = compare.page([comparison])
+        markdown = wording.page([comparison], tables.PRINTED)  # more columns, and TensorBoard breaks every word
         folder = everything[0].parents[1] / f"comparison-{_family(comparison)}"
         sources = {"form": FORM, "verdict": _sha(markdown.encode()), "runs": _digests(everything)}
         if events.replace(folder, sources, partial(_verdict, comparison, markdown, made_of, read)):
@@ -122,10 +120,10 @@ def _delta(arm: "Arm", baseline: "Arm", pairs: Sequence[tuple[Path, Path]], read
 
 
 def _verdict(comparison: "Comparison", markdown: str, made_of: Mapping[str, list[list[Path]]], read: Read) -> Points:
-    from experiments import charts
+    from experiments import charts, dose
 
     yield 0, events.text("answer/verdict", markdown)
-    for name, figure in (("forest", charts.forest(comparison)), ("dose", charts.dose(comparison))):
+    for name, figure in (("forest", charts.forest(comparison)), ("dose", dose.figure(comparison))):
         if figure is not None:
             png = io.BytesIO()
             figure.savefig(png, format="png", facecolor="white")  # as dense as a screen: the page is 1,200 pixels wide

@@ -1,19 +1,17 @@
-"""Figures of a comparison: forest plot, dose-response, learning curves, confusion matrices; as SVG and PNG bytes.
+"""Figures of a comparison: forest plot, learning curves, confusion matrices; as SVG and PNG bytes.
 
 Okabe and Ito's colours, and never by colour alone; white below the ink in dark pages too. No pyplot, no dates inside:
 drawn twice, a figure has the same bytes.
 """
 
 import io
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from experiments import paired, tables
 from experiments.figures import INK, NAMES, STYLE
@@ -56,14 +54,17 @@ def forest(comparison: "Comparison") -> Figure:
         for place, arm in enumerate(arms):
             color, marker = LOOKS[arm.verdict.kind] if arm.verdict else LOOKS["undecided"]
             axes.plot([lows[place], highs[place]], [place, place], color=color, linewidth=2.2, solid_capstyle="butt")
-            axes.plot(centers[place], place, marker, color=color, markersize=8, markeredgecolor="white")
-            words = f"{arm.verdict.kind}, n = {len(arm.pairs)}" if arm.verdict else f"n = {len(arm.pairs)}"
+            axes.plot(centers[place], place, marker, color=color, markersize=7, markeredgecolor="white")
+            words = f"{tables.word(arm)}, n = {len(arm.pairs)}"
             axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", color=color)
         axes.set_yticks(range(len(arms)), [name for _, name in shown])
         axes.set_ylim(max(len(arms), 1) - 0.4, -0.6)
         axes.grid(False, axis="y")
         direction = "; lower is better" if comparison.lower_is_better else ""
-        words = f"test {comparison.metric}: difference to {comparison.baseline.name}, points{direction}"
+        words = (
+            f"test {comparison.metric}: difference to {comparison.baseline.name} in points{direction}\n"
+            "mean of the pairs and its 95 % interval"
+        )
         reach = np.nanmax(np.abs([*centers, *lows, *highs, 2 * margin]))
         axes.set_xlabel(words + _spread_out(axes, reach, 2 * margin))
         figure.legend(loc="outside lower center", frameon=False)
@@ -83,65 +84,7 @@ def _spread_out(axes: Axes, reach: float, linear: float) -> str:
     axes.set_xticks([tick for tick in both if low <= tick <= high])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
     axes.xaxis.set_minor_locator(NullLocator())
-    return f"\n(axis logarithmic beyond ±{linear:g})"
-
-
-def dose(comparison: "Comparison") -> Figure | None:
-    """Test metric against saturation factor, one line per space and inversion; below it what the view clips and how
-    many colours it leaves. None without at least three factors."""
-    lines = dose_lines(comparison.arms)
-    factors = sorted({factor for members in lines.values() for factor, _ in members})
-    if len(factors) < 3:
-        return None
-    with matplotlib.rc_context({**STYLE, "font.size": 12}):
-        figure = Figure(figsize=(8, 8.4), dpi=100, layout="constrained")
-        panels = figure.subplots(3, sharex=True, height_ratios=(5, 2, 2))
-        middle, half = spread(comparison.baseline.values)
-        scale, unit = units(comparison.metric)
-        panels[0].axhspan(*(scale * (middle + side * half) for side in (-1, 1)), color="#BBBBBB", alpha=0.4, lw=0)
-        for axes, value in zip(panels, _of_view(comparison.baseline, scale * middle), strict=True):
-            axes.axhline(value, color=INK, linestyle="--", linewidth=1.5, label=comparison.baseline.name)
-        for place, ((space, inverted), members) in enumerate(sorted(lines.items())):
-            color = HUES[0] if space == "luma" else HUES[1]
-            look: dict[str, Any] = {"color": color, "linestyle": "--" if inverted else "-"}
-            look |= {"marker": MARKERS[place % len(MARKERS)], "markerfacecolor": "white" if inverted else color}
-            beside = 1.03 ** (place - (len(lines) - 1) / 2)  # or the intervals hide each other
-            x = np.array([factor for factor, _ in members]) * beside
-            means, halves = np.array([spread(arm.values) for _, arm in members]).T
-            rows = np.array([_of_view(arm, scale * mean) for (_, arm), mean in zip(members, means, strict=True)]).T
-            name = f"{space}, inverted" if inverted else space
-            panels[0].errorbar(x, rows[0], scale * halves, capsize=3, label=name, linewidth=1.8, **look)
-            for axes, values in zip(panels[1:], rows[1:], strict=True):
-                axes.plot(x, values, linewidth=1.8, markersize=5, **look)
-        panels[0].set_ylabel(f"test {comparison.metric}{unit}")
-        panels[1].set(ylabel="values clipped (%)", ylim=(-4, 104))
-        panels[2].set(ylabel="colours a picture", yscale="log", xlabel="saturation factor", xscale="log")
-        panels[2].set_xticks(factors, [f"{factor:g}" for factor in factors])
-        panels[2].xaxis.set_minor_locator(NullLocator())
-        panels[2].yaxis.set_major_locator(LogLocator(numticks=6))
-        panels[2].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        panels[2].yaxis.set_minor_formatter(NullFormatter())
-        panels[0].legend(frameon=False)
-    return figure
-
-
-def dose_lines(arms: Sequence["Arm"]) -> dict[tuple[str, bool], list[tuple[float, "Arm"]]]:
-    """(space, inverted) -> (factor, arm) by factor, of the arms that see in training and in testing one fixed
-    saturation, alone or after an inversion."""
-    lines: dict[tuple[str, bool], list[tuple[float, Arm]]] = defaultdict(list)
-    for arm in arms:
-        steps = [dict(step) for step in arm.view.get("train") or []]
-        names = [step.get("op") for step in steps]
-        if names not in (["saturate"], ["invert", "saturate"]) or arm.view.get("eval") != arm.view.get("train"):
-            continue
-        factor = steps[-1].get("factor")
-        if isinstance(factor, int | float) and factor > 0 and all(step.get("p", 1) == 1 for step in steps):
-            lines[(str(steps[-1].get("space", "luma")), len(steps) == 2)].append((float(factor), arm))
-    return {line: sorted(members, key=lambda member: member[0]) for line, members in lines.items()}
-
-
-def _of_view(arm: "Arm", mean: float) -> tuple[float, float, float]:
-    return mean, 100 * arm.clipped, arm.colors
+    return f"; axis logarithmic beyond ±{linear:g}"
 
 
 def learning(comparison: "Comparison", metric: str) -> Figure:
@@ -160,6 +103,7 @@ def learning(comparison: "Comparison", metric: str) -> Figure:
             reached += [means.min(), means.max()]
             color = INK if arm is baseline else HUES[place - 1]
             look: dict[str, Any] = {"linestyle": "--"} if arm is baseline else {"marker": MARKERS[place - 1]}
+            look |= {"zorder": 4} if arm is baseline else {}  # or an arm that is level with it hides it
             axes.plot(epochs, means, color=color, label=name, linewidth=2, markersize=5, **look)
             axes.fill_between(epochs, means - halves, means + halves, color=color, alpha=0.15, linewidth=0)
         room = 0.15 * (max(reached) - min(reached)) + 0.01 * scale  # the band of two runs may be wider than the figure
@@ -185,8 +129,8 @@ def confusions(comparison: "Comparison") -> Figure:
         for place, (arm, name) in enumerate(arms, start=1):
             axes = figure.add_subplot(rows, abreast, place)
             axes.set_title("\n".join(_broken(name.replace("_", " "))), fontsize=11)
-            axes.set_xlabel("called" if place > len(arms) - abreast else "")
-            axes.set_ylabel("is" if place % abreast == 1 or abreast == 1 else "")
+            axes.set_xlabel("called by the network" if place > len(arms) - abreast else "")
+            axes.set_ylabel("what it is" if place % abreast == 1 or abreast == 1 else "")
             counts = np.mean([confusion(run.test.labels, run.correct) for run in arm.members], axis=0)
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -241,7 +185,7 @@ def ends(found: list, most: int) -> list:
     return found if len(found) <= most else [*found[: most // 2], *found[-(most - most // 2) :]]
 
 
-def _broken(title: str, width: int = 22) -> list[str]:
+def _broken(title: str, width: int = 26) -> list[str]:
     lines = [""]
     for word in title.split(" "):
         if lines[-1] and len(lines[-1]) + len(word) >= width:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import shell, tables
-from experiments.wording import asked, closing, detectable, headings, page, reasons
+from experiments.wording import asked, changed, closing, detectable, headings, page, reasons
 
 if TYPE_CHECKING:  # --help is instant
     from experiments.comparison import Comparison
@@ -29,6 +29,7 @@ are those that the runs recorded beforehand; where others are given here, the ta
 
 examples:
   python -m experiments.compare runs/cifake
+  python -m experiments.compare runs/cifake --experiment ab_cifake
   python -m experiments.compare runs/cifake --baseline none --metric auc --out report
   python -m experiments.compare runs/cifake --plan 0.5    # what a question of half a point would take
 
@@ -43,6 +44,8 @@ CAPTION = (
 )
 NO_TERMINAL = (160, 24)  # columns, lines
 PROSE = 120  # columns at most
+UNBROKEN = "\N{NO-BREAK SPACE}%"  # a number stays with its unit
+GIVEN = ("experiment", "baseline", "metric", "margin")  # arguments that change the table
 NAMED = 20  # unfinished runs on the screen; --json names all
 
 
@@ -67,7 +70,8 @@ def wrapped(lines: Sequence[str], width: int) -> list[str]:
     """Prose in lines of at most `width`; a path or a command is never broken."""
     wrapper = textwrap.TextWrapper(min(width, PROSE), subsequent_indent="  ")
     wrapper.break_long_words = wrapper.break_on_hyphens = False
-    return [part for line in lines for part in wrapper.wrap(line)]
+    glued = (line.replace(" %", UNBROKEN) for line in lines)
+    return [part.replace(UNBROKEN, " %") for line in glued for part in wrapper.wrap(line)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("root", metavar="ROOT", nargs="?", type=Path, default=Path("runs"), help="of runs, or a folder that --out made")
+    add("--experiment", metavar="NAME", help="only the runs of an experiment's plan (default: all below ROOT)")
     add("--baseline", metavar="AUG", help="the arm that the others are held against (default: as the runs recorded)")
     add("--metric", help="of the test images (default: as the runs recorded)")
     add("--margin", type=float, metavar="POINTS", help="a difference nobody acts upon (default: as the runs recorded)")
@@ -102,6 +107,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("csv", "json", "latex"):
         if (path := getattr(arguments, name)) and path.is_dir():
             raise Unusable(f"--{name} {path}: is a folder; expected a file")
+        if path and (file := next((above for above in path.parents if above.is_file()), None)):
+            raise Unusable(f"--{name} {path}: {file} is a file; expected a folder")
     if arguments.out and arguments.out.exists() and not arguments.out.is_dir():
         raise Unusable(f"--out {arguments.out}: is a file; expected a folder")
 
@@ -111,7 +118,15 @@ def _main() -> int:
     _check(arguments)
     from experiments import aggregates, comparison, outcomes, planning
 
+    if arguments.out and outcomes.hides(arguments.out, arguments.root):
+        raise Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
     found = outcomes.find(arguments.root)
+    if arguments.experiment:
+        from experiments import studies
+
+        found = studies.only(found, arguments.experiment)
+    for line in found.refused:  # before a baseline is sought, which may be among them
+        print(f"refused: {line}", file=sys.stderr)
     margin = None if arguments.margin is None else arguments.margin / 100
     every, left_out = comparison.compare(
         found.outcomes, baseline=arguments.baseline, metric=arguments.metric, margin=margin
@@ -133,29 +148,41 @@ def _main() -> int:
     if len(found.unfinished) > NAMED:
         print(f"unfinished: {len(found.unfinished) - NAMED:,} more; --json names them")
     sys.stdout.flush()
-    for line in refused:
+    for line in left_out:
         print(f"refused: {line}", file=sys.stderr)
     if not comparisons:
         counts = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
         raise Unusable(f"{arguments.root}: nothing to compare; of its runs {counts}")
-    planned = [one for one in every if (one.baseline.name, one.metric) == _planned(one)]
-    aggregates.refresh(planned)
+    if not arguments.experiment:  # TensorBoard shows all arms of a family
+        aggregates.refresh([one for one in every if _is_planned(one)])
     written = _write(arguments, comparisons, found, refused, plans)
     print(f"written: {', '.join(map(str, written))}" if written else _next(arguments, comparisons))
     return 1 if refused else 0
 
 
-def _planned(comparison: "Comparison") -> tuple[str, str]:
-    """Baseline and metric as the runs recorded them: a look at others leaves TensorBoard as it is."""
-    return comparison.plan["baseline"], comparison.plan["metric"]
+def _is_planned(comparison: "Comparison") -> bool:
+    """Whether baseline, metric and margin are as the runs recorded them: a look at others leaves TensorBoard alone."""
+    from experiments.plans import DEFAULTS
+
+    plan = DEFAULTS | comparison.plan
+    asked = (comparison.baseline.name, comparison.metric)
+    return asked == (plan["baseline"], plan["metric"]) and abs(100 * comparison.margin - plan["margin"]) < 1e-9
 
 
 def _next(arguments: argparse.Namespace, comparisons: Sequence["Comparison"]) -> str:
-    command = f"python -m experiments.compare {shlex.quote(str(arguments.root))}"
-    pending = any(arm.verdict and arm.verdict.kind == "undecided" for one in comparisons for arm in one.arms)
+    """The command that goes on from here, with what was given to this one."""
+    given = [shlex.quote(str(arguments.root))]
+    for name in GIVEN:
+        value = getattr(arguments, name)
+        given += [] if value is None else [f"--{name}", f"{value:g}" if name == "margin" else shlex.quote(value)]
+    pending = any(tables.word(arm) == "undecided" for one in comparisons for arm in one.arms)
     if pending and arguments.plan is None:
-        return f"next: {command} --plan {100 * comparisons[0].margin:.6g}"
-    return f"to keep it: {command} --out report"
+        return f"next: python -m experiments.compare {' '.join(given)} --plan {100 * comparisons[0].margin:.6g}"
+    return f"next: python -m experiments.report {' '.join(given)} --out report"
+
+
+def _caption(title: str, comparison: "Comparison") -> str:
+    return " ".join([f"{title}. {CAPTION}", *(f"{line}." for line in changed(comparison))])
 
 
 def _write(
@@ -182,7 +209,7 @@ def _write(
         "json": ("comparison.json", lambda: tables.json_text(document)),
         "latex": (
             "table.tex",
-            lambda: "\n".join(tables.latex(one, f"{title}. {CAPTION}") for title, one in titled),
+            lambda: "\n".join(tables.latex(one, _caption(title, one)) for title, one in titled),
         ),
         "page": ("table.md", lambda: page(comparisons)),
     }

@@ -15,6 +15,7 @@ from experiments.pairing import Pair, Paired
 from experiments.predictions import TestSet
 from experiments.verdicts import LEAST_PAIRS, Evidence, Verdict, judge
 
+FEW_GROUPS = 20  # of test images: of 95 % intervals of so many 91 % held the truth, of ten 90, of five 86 (simulated)
 LOWER_IS_BETTER = ("nll", "brier", "ece", "eer")
 
 
@@ -31,8 +32,9 @@ class Arm:
     values, differences: (n,) of the metric, arm minus baseline; sd: n - 1, nan for one run; evidence, verdict, speed:
     None for the baseline; mcnemar: (n,) exact p of each pair; discordant: (n,) share of the test images that exactly
     one of both called rightly at .5; detectable, detectable_images: the smallest effects found with 80 % power, given
-    the spread over seeds and given the discordant images, inf and nan where there is none; clipped, colors: share of
-    channel values at 0 or 1 and number of colours of a picture as the arm sees it.
+    the spread over seeds and, by one pair, given the discordant images, near-duplicates counted as one; inf and nan
+    where there is none; clipped, colors: share of channel values at 0 or 1 and number of colours of a picture as the
+    arm sees it.
     """
 
     name: str
@@ -114,8 +116,9 @@ def compare(
         family for family, plan in zip(families, asked, strict=True) if pairing.members_of(family, plan.baseline)
     ]
     if outcomes and not complete:
-        arms = ", ".join(dict.fromkeys(outcome.aug for family in families for outcome in family))
-        raise NotComparable(f"baseline={asked[0].baseline!r}: no run of it; the arms there are: {arms}")
+        arms = list(dict.fromkeys(outcome.aug for family in families for outcome in family))
+        listed = pairing.listed(arms, most=50)
+        raise NotComparable(f"baseline={asked[0].baseline!r}: no run of it; the arms there are: {listed}")
     if metric is not None and not any(f"test/{metric}" in outcome.metrics for outcome in outcomes):
         raise NotComparable(f"metric={metric!r}: no run has test/{metric}")
     comparisons, refused = [], []
@@ -142,12 +145,19 @@ def _comparison(found: Paired, plan: plans.Asked) -> Comparison:
     lower = is_lower_better(plan.metric)
     tests = {outcome.test.digest: outcome.test for outcome in found.baseline}
     test = _together(list(tests.values()))
+    clusters = {digest: len(np.unique(each.groups)) for digest, each in tests.items()}
     evidence = weigh(found.arms, plan.metric, margin=plan.margin, tests=tests)
     arms = []
     for key, pairs in found.arms.items():
         verdict = judge(evidence[key], margin=plan.margin, lower_is_better=lower)
-        arms.append(_arm(pairs, plan.metric, evidence[key], verdict))
+        arms.append(_arm(pairs, plan.metric, clusters, evidence[key], verdict))
     sign = 1 if lower else -1
+    num_groups = len(np.unique(test.groups))
+    few = (
+        [f"only {num_groups} groups of test images: intervals over them are too narrow"]
+        if num_groups < FEW_GROUPS
+        else []
+    )
     first = found.baseline[0]
     return Comparison(
         data=first.data,
@@ -157,14 +167,14 @@ def _comparison(found: Paired, plan: plans.Asked) -> Comparison:
         metric=plan.metric,
         lower_is_better=lower,
         margin=plan.margin,
-        baseline=_arm([(outcome, outcome) for outcome in found.baseline], plan.metric),
+        baseline=_arm([(outcome, outcome) for outcome in found.baseline], plan.metric, clusters),
         arms=sorted(arms, key=lambda arm: (sign * float(arm.differences.mean()), arm.name, arm.digest)),
         num_images=len(test.rows),
-        num_groups=len(np.unique(test.groups)),
+        num_groups=num_groups,
         test=test,
         plan=plan.recorded,
         changes=plan.changes,
-        notes=[*plan.notes, *found.notes],
+        notes=[*plan.notes, *found.notes, *few],
     )
 
 
@@ -180,6 +190,7 @@ def _together(tests: Sequence[TestSet]) -> TestSet:
 def _arm(
     pairs: Sequence[tuple[Outcome, Outcome]],
     metric: str,
+    clusters: dict[str, int],
     evidence: Evidence | None = None,
     verdict: Verdict | None = None,
 ) -> Arm:
@@ -190,7 +201,7 @@ def _arm(
     spread = float(np.std(differences, ddof=1)) if len(pairs) > 1 else np.nan
     speeds = [outcome.images_per_second for outcome in members if outcome.images_per_second is not None]
     seen = {key: [outcome.metrics.get(f"view/{key}", np.nan) for outcome in members] for key in ("clipped", "colors")}
-    images = sum({outcome.test.digest: len(outcome.correct) for outcome in members}.values())
+    images = sum(clusters[digest] for digest in {outcome.test.digest for outcome in members})
     return Arm(
         name=members[0].aug,
         digest=members[0].digest,

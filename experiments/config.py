@@ -1,8 +1,6 @@
 """A run's configuration: Hydra composes it, here it becomes typed dataclasses, a digest and a folder; once."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from detector.color import build_view
 from detector.metrics import METRICS
 from detector.models import ModelSettings, build_model
 from detector.train import TrainSettings
+from experiments import condition
 
 
 class ConfigError(ValueError):
@@ -86,7 +85,7 @@ class Config:
     def digest(self) -> str:
         """Covers every setting that makes the result, but not the seed and the fold, over which results are averaged,
         nor names, nor where things lie and run."""
-        return hashlib.sha256(json.dumps(self.condition(), sort_keys=True).encode()).hexdigest()[:10]
+        return condition.digest_of(self.condition())
 
     @property
     def folder(self) -> Path:
@@ -96,21 +95,9 @@ class Config:
         return self.runs_root / self.data.name / self.model.name / self.aug.name / name
 
     def condition(self) -> dict[str, Any]:
-        """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, 32 and
-        [32, 32], one folder by two ways."""
-        settings = {part: dataclasses.asdict(getattr(self, part)) for part in ("data", "model", "aug", "train")}
-        for key in ("name", "space", "factor", "strength"):  # what the operations already say
-            del settings["aug"][key]
-        for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
-            if not settings["aug"][key]:
-                del settings["aug"][key]
-        del settings["train"]["name"]
-        if settings["data"].pop("fold") is None:
-            del settings["data"]["folds"]
-        settings["data"]["image_size"] = list(image_settings(self.data).size)
-        if "root" in settings["data"]:
-            settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())
-        return _plain(settings)
+        """Every setting that makes the result, see experiments.condition."""
+        parts = {part: dataclasses.asdict(getattr(self, part)) for part in condition.PARTS}
+        return condition.condition_of(parts, image_settings(self.data).size)
 
     def flattened(self) -> dict[str, Any]:
         """The settings that make the result, as one level of names for TensorBoard's table; lists as text.
@@ -197,11 +184,3 @@ def _whole(key: str, value: Any, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{key}={value}: expected a whole number of at least {least}")
     return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -24,7 +24,8 @@ class LearningSpeed:
     """Whole epochs until val/<metric> first reaches the final value of the baseline's run of the same seed.
 
     epochs, baseline_epochs: means over the pairs in which the arm reaches it; difference, low, high: of the two, with a
-    95 % BCa interval, nan where fewer than two pairs do; never: pairs in which it does not, which no mean holds.
+    95 % BCa interval, nan where fewer than two pairs do; never: pairs in which it does not, which no mean holds: they
+    would have made it slower.
     """
 
     epochs: float
@@ -60,6 +61,7 @@ def weigh(
             continue
         p = np.array([paired.sign_flip(differences[key]) for key in chosen])
         p_family = paired.max_t(_aligned({key: arms[key] for key in chosen}, differences))
+        p_family = np.maximum(p_family, p)  # where signs are drawn, a correction could come out below what it corrects
         p_equivalent = paired.holm(np.array([paired.tost(differences[key], margin) for key in chosen]))
         values = zip(chosen, p, p_family, paired.holm(p), p_equivalent, strict=True)
         for key, alone, family, holm, equivalent in values:

@@ -16,7 +16,12 @@ from experiments.predictions import TestSet
 RUNS = "runs.csv"
 IMAGES = "images.csv"
 NAMES = ["data", "model", "aug", "recipe", "digest", "seed", "fold", "test"]
-OBJECTS = ["settings", "view", "plan", "facts"]  # as JSON
+OBJECTS: dict[str, set[str]] = {  # as JSON, and what must stand in each
+    "settings": {"data", "model", "train"},
+    "view": set(),
+    "plan": set(),
+    "facts": {"content_digest", "data_digest", "code", "commit", "dirty", "torch", "device", "threads"},
+}
 SPEED = "images_per_second"
 HISTORY = "history:"
 IMAGE_COLUMNS = ["test", "row", "label", "group", "source", "correct"]
@@ -90,6 +95,9 @@ def _outcome(where: str, fields: dict[str, str], test: TestSet, correct: np.ndar
     named = {*NAMES, *OBJECTS, SPEED}
     values = {key: text for key, text in fields.items() if key not in named and text}
     objects: dict[str, Any] = {name: json.loads(fields[name]) for name in OBJECTS}
+    for name, needed in OBJECTS.items():
+        if not isinstance(objects[name], dict) or not needed <= set(objects[name]):
+            raise ValueError(f"{name}: expected an object with {', '.join(sorted(needed)) or 'names and values'}")
     return Outcome(
         where=where,
         data=fields["data"],
@@ -123,8 +131,8 @@ def _tests(path: Path, numbers: dict[str, int]) -> dict[str, tuple[TestSet, np.n
                 f"{path}, line {line}: correct is {digits[:20]!r}, {len(digits)} characters; expected {wanted} of 0 "
                 f"and 1, one for each run of {RUNS} with test set {fields['test']!r}"
             )
-        if not all(fields[key].isdecimal() for key in ("row", "label", "group")):
-            raise TableError(f"{path}, line {line}: row, label and group are expected to be whole numbers")
+        if not (fields["row"].isdecimal() and fields["group"].isdecimal() and fields["label"] in ("0", "1")):
+            raise TableError(f"{path}, line {line}: row and group are expected to be whole numbers, label 0 or 1")
         columns[fields["test"]].append(fields)
     tests = {}
     for name, images in columns.items():

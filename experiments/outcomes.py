@@ -81,6 +81,14 @@ def find(root: Path) -> Found:
     return Found(sorted(kept, key=order), found.unfinished, [*found.refused, *differing, *wrong])
 
 
+def hides(folder: Path, root: Path) -> bool:
+    """Whether tables in `folder` would from then on be read in place of the run folders below `root`."""
+    from experiments import exported
+
+    below = root.resolve()
+    return folder.resolve() in (below, *below.parents) and not root.is_file() and not (root / exported.RUNS).is_file()
+
+
 def export(outcomes: Sequence[Outcome], folder: Path) -> None:
     """runs.csv and images.csv, from which `find` gives the same comparisons to the last digit."""
     from experiments import exported
@@ -127,16 +135,19 @@ def _read_tree(root: Path) -> Found:
                 found.outcomes.append(_outcome(*finished, known))
         except Untrusted as error:
             found.refused.append(f"{folder}: {error}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # as no version of this program writes it
+            found.refused.append(f"{folder}: not what a run leaves: {type(error).__name__} {error}")
     return found
 
 
 def _outcome(run: runs.Run, predictions: bytes, known: dict[bytes, TestSet]) -> Outcome:
     config, provenance = run.config, run.provenance
-    settings, digest = runs.condition_of(config)
+    name = runs.NAME.fullmatch(run.folder.name)
+    settings, digest = runs.condition_of(config, name[1] if name else "")
     del settings["aug"]
     moved = settings["data"].pop("root", None)  # a path of this machine; what lay there is the content digest's to say
-    name = runs.NAME.fullmatch(run.folder.name)
-    said = (provenance.get("digest"), config["data"]["fold"], config["seed"])
+    fold = config["data"].get("fold")
+    said = (provenance.get("digest"), fold, config["seed"])
     if name is None or (name[1], int(name[2]) if name[2] else None, int(name[3])) != said:
         raise Untrusted("the folder's name is not that of the digest, fold and seed inside; was it copied or renamed?")
     if digest != name[1] and moved is None:
@@ -154,10 +165,10 @@ def _outcome(run: runs.Run, predictions: bytes, known: dict[bytes, TestSet]) -> 
         recipe=config["train"]["name"],
         digest=name[1],
         seed=config["seed"],
-        fold=config["data"]["fold"],
+        fold=fold,
         settings=settings,
         view={key: value for key, value in config["aug"].items() if key != "name"},
-        plan=config.get("plan", {}),
+        plan=config.get("plan") or {},
         facts=_facts(provenance),
         metrics={key: _number(value) for key, value in last.items() if key.startswith(("test/", "val/", "view/"))},
         history={key: [_number(line.get(key)) for line in epochs] for key in keys},
@@ -183,8 +194,10 @@ def _facts(provenance: dict[str, Any]) -> dict[str, Any]:
             "threads": processes[-1]["threads"],
             "seconds": sum(process.get("seconds", 0.0) for process in processes),
         }
-    except (KeyError, IndexError, TypeError) as error:
+    except KeyError as error:
         raise Untrusted(f"provenance.json: no {error}") from error
+    except (AttributeError, IndexError, TypeError) as error:
+        raise Untrusted(f"provenance.json: not whole: {error}") from error
 
 
 def _joined(values: Any) -> str:

@@ -53,7 +53,7 @@ def pair(family: Sequence[Outcome], baseline: str, metric: str) -> Paired:
     single = _single(family, refused)
     measured = []
     for outcome in single:
-        if np.isnan(outcome.metrics.get(f"test/{metric}", np.nan)):
+        if not np.isfinite(outcome.metrics.get(f"test/{metric}", np.nan)):
             reason = "is not a number" if f"test/{metric}" in outcome.metrics else "was not measured"
             refused.add(_arm(outcome), f"test/{metric} {reason}", outcome)
         else:
@@ -78,16 +78,17 @@ def pair(family: Sequence[Outcome], baseline: str, metric: str) -> Paired:
         if pairs:
             arms[name] = pairs
             lacking = [outcome for place, outcome in against.items() if place not in seeds]
-            notes.extend(f"not there, {baseline} has them", lacking, "/".join(name))
+            notes.extend("not there, the baseline has them", lacking, "/".join(name))
         else:
             have = spoken(sorted(seeds, key=_sortable)) or "no run that is left"
             refused.add("/".join(name), f"no pair with {baseline} ({spoken(map(_pair, against.values()))}): {have}")
-    used = [*against.values(), *(outcome for pairs in arms.values() for outcome, _ in pairs)]
+    paired = [pair for pairs in arms.values() for pair in pairs]
+    used = [*against.values(), *(outcome for outcome, _ in paired)]
     return Paired(
         baseline=sorted(against.values(), key=_place),
         arms=arms,
         refused=refused.lines(),
-        notes=[*notes.lines(), *_differences(used)],
+        notes=[*notes.lines(), *_same_settings([key, *arms]), *_differences(used, paired)],
     )
 
 
@@ -143,7 +144,7 @@ class _Lines:
         for (arm, reason), places in self._found.items():
             arms[spoken(places), reason].append(arm)
         return [
-            f"{_listed(names)}{f', {places}' if places else ''}: {reason}" for (places, reason), names in arms.items()
+            f"{listed(names)}{f', {places}' if places else ''}: {reason}" for (places, reason), names in arms.items()
         ]
 
 
@@ -167,19 +168,35 @@ def _differing(outcome: Outcome, twin: Outcome) -> str:
     return "" if outcome.test.digest == twin.test.digest else "tested on other images than the baseline's run"
 
 
-def _differences(outcomes: Sequence[Outcome]) -> list[str]:
+def _same_settings(arms: Sequence[Key]) -> list[str]:
+    """Which arms are one and the same under two names."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, digest in arms:
+        names[digest].append(name)
+    return [
+        f"{' and '.join(same)} have equal settings ({digest}): one arm under several names, counted as several"
+        for digest, same in names.items()
+        if len(same) > 1
+    ]
+
+
+def _differences(outcomes: Sequence[Outcome], pairs: Sequence[tuple[Outcome, Outcome]]) -> list[str]:
     """What differs among runs that are compared, or is no proof of what made them."""
     notes = []
     for key in NOTED:
         times = Counter(str(outcome.facts[key]) for outcome in outcomes)
         if len(times) > 1:
             said = ", ".join(f"{_short(value)} in {count} runs" for value, count in times.most_common())
-            notes.append(f"{key}: {said}; equal within every pair" if key in TWINS else f"{key}: {said}")
+            apart = sum(outcome.facts[key] != twin.facts[key] for outcome, twin in pairs)
+            where = f"differs within {apart} of {len(pairs)} pairs" if apart else "equal within every pair"
+            notes.append(f"{key}: {said}; {where}")
     if any(outcome.fold is not None for outcome in outcomes):
         notes.append(
             "folds: their training images overlap, so pairs are not independent and intervals over them are too "
             "narrow (Nadeau and Bengio 2003)"
         )
+    if unknown := sum("None" in str(outcome.facts["commit"]) for outcome in outcomes):
+        notes.append(f"code: no commit is known of {unknown} of {len(outcomes)} runs")
     if dirty := sum(bool(outcome.facts["dirty"]) for outcome in outcomes):
         notes.append(f"code: {dirty} of {len(outcomes)} runs were made with files that differ from their commit")
     return notes
@@ -197,10 +214,11 @@ def _keys_differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[
 def _named(family: Sequence[Outcome]) -> str:
     first, names = family[0], list(dict.fromkeys(outcome.aug for outcome in family))
     runs = f"{len(family)} run{'s' if len(family) > 1 else ''}"
-    return f"{first.data}/{first.model}/{_listed(names)} ({first.recipe}, {runs})"
+    return f"{first.data}/{first.model}/{listed(names)} ({first.recipe}, {runs})"
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names with commas between; how many more there are than `most`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

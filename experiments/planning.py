@@ -79,7 +79,8 @@ def lines(comparison: "Comparison", plans: Sequence[dict[str, Any]], points: flo
     def count(number: int | None) -> str:
         return f"more than {MOST_SEEDS:,}" if number is None else f"{number:,}"
 
-    said = [f"To find an effect of {points:g} points 4 times in 5:"]
+    more = f"; corrected for {len(comparison.arms)} arms it takes more" if len(comparison.arms) > 1 else ""
+    said = [f"To find an effect of {points:g} points 4 times in 5, by the seeds of one arm alone{more}:"]
     for one in plans:
         low, high = one["pairs_needed_range"]
         ends = " to ".join(f"{100 * spread:.2f}" for spread in one["spread_range"])
@@ -90,10 +91,10 @@ def lines(comparison: "Comparison", plans: Sequence[dict[str, Any]], points: flo
         )
         if one["images_needed"] is not None:
             line += (
-                f"; {one['images_needed']:,} test images at {100 * one['discordant']:.1f} % discordance, "
-                f"{comparison.num_images:,} are there"
+                f"; one pair of runs with {100 * one['discordant']:.1f} % discordance takes "
+                f"{one['images_needed']:,} groups of test images, {comparison.num_groups:,} are there"
             )
-        said.append(line + (f"; {one['seconds'] / 60:,.0f} minutes more" if one["seconds"] else ""))
+        said.append(line + (f"; {one['seconds'] / 60:,.0f} minutes more for this arm" if one["seconds"] else ""))
     if not plans:
         return [*said, "no arm has two pairs, so no spread is known; six seeds are a start"]
     fewest = min(one["pairs"] for one in plans)
@@ -110,8 +111,8 @@ def _next_runs(comparison: "Comparison", plans: Sequence[dict[str, Any]]) -> lis
     if not pending:
         return ["next: nothing; every arm has its verdict"]
     needed = [one["pairs_needed"] or MOST_SEEDS + 1 for one in pending]
-    few = [one["aug"] for one in pending if (one["images_needed"] or 0) > comparison.num_images]
-    said = [f"note: fewer test images than one pair of runs needs for it: {', '.join(few)}"] if few else []
+    few = [one["aug"] for one in pending if (one["images_needed"] or 0) > comparison.num_groups]
+    said = [f"note: fewer groups of test images than one pair of runs needs for it: {', '.join(few)}"] if few else []
     if all(one["pairs"] >= number for one, number in zip(pending, needed, strict=True)):
         return [*said, "next: no more seeds for this question; the arms that are still undecided have enough of them"]
     if max(needed) > MOST_SEEDS:

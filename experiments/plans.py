@@ -43,6 +43,8 @@ def asked(
         now = given[key]
         if now is not None and not _same(now, decided[key]):
             changes.append(f"{key}: {_shown(key, now)} now, {_shown(key, decided[key])} when the runs were made")
+    if metric not in (None, decided["metric"]) and margin is None:
+        changes.append(f"margin: {_shown('margin', decided['margin'])}, which were meant for {decided['metric']}")
     experiments = Counter(outcome.plan.get("experiment") or "no experiment" for outcome in family)
     for name in sorted(experiments):
         plans = [outcome.plan for outcome in family if outcome.plan.get("experiment") == name]
@@ -67,9 +69,11 @@ def _since(experiment: str, plan: dict[str, Any]) -> list[str]:
     path = EXPERIMENTS / f"{experiment}.yaml"
     where = f"experiments/conf/experiment/{path.name}"
     try:
-        now = yaml.safe_load(path.read_text()).get("plan", {})
+        now = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["plan"])
     except FileNotFoundError:
         return [f"{where}: not there any more, or not yet"]
+    except (KeyError, TypeError, ValueError, yaml.YAMLError):
+        return [f"{where}: holds no plan that can be read, so what was changed in it is not known"]
     return [
         f"{where}: plan.{key} is {_shown(key, value)} now, {_shown(key, plan[key])} when the runs were made"
         for key, value in now.items()

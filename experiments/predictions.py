@@ -5,6 +5,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,13 @@ def _cut(predictions: bytes) -> tuple[list[bytes], list[bytes]]:
 
 
 def _parse_slowly(predictions: bytes) -> tuple[TestSet, list[str]]:
-    reader = csv.reader(io.StringIO(predictions.decode(), newline=""))
+    try:
+        return _read(csv.reader(io.StringIO(predictions.decode(), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Untrusted(f"predictions.csv: not a table of comma-separated values: {error}") from error
+
+
+def _read(reader: Any) -> tuple[TestSet, list[str]]:
     if next(reader, None) != COLUMNS:
         raise Untrusted(f"predictions.csv: expected the columns {','.join(COLUMNS)}")
     kept: list[list[str]] = []

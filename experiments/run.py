@@ -1,6 +1,7 @@
 """One run, or a sweep of them: a configuration in, a run folder out.   python -m experiments.run --help"""
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -11,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments import record, runs, shell
+from experiments import record, runs, shell, studies
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for it
     from experiments.config import Config
 
+MULTIRUN = {"-m", "--multirun"}
 _jobs: list[tuple[str, str | None]] = []  # of a sweep: (folder or overrides, what went wrong or None)
 _raised: list[BaseException] = []  # by a single run
 _counted: list[int] = []  # jobs of each line of the sweep
@@ -94,7 +94,7 @@ def _job(composed: DictConfig) -> None:
         _jobs.append((name, text))
 
 
-def _finish_sweep() -> int:
+def _finish_sweep(seconds: float) -> int:
     """The last lines of a sweep: every condition's mean, then which jobs failed; the means and differences in
     TensorBoard, of all seeds that are there."""
     from experiments import aggregates
@@ -108,7 +108,8 @@ def _finish_sweep() -> int:
     failed = [(name, wrong) for name, wrong in _jobs if wrong is not None]
     for name, wrong in failed:
         print(f"failed: {name}: {wrong}", file=sys.stderr)
-    print(f"{len(finished)} of {len(_jobs)} runs are done; the same command does only what is missing")
+    again = "; the same command does only what is missing" if failed else ""
+    print(f"{len(finished)} of {len(_jobs)} runs are done, {seconds:.0f} s{again}")
     for place in networks:
         print(f"next: python -m experiments.compare {shlex.quote(str(place))}", flush=True)
     return 1 if failed else 0
@@ -117,6 +118,8 @@ def _finish_sweep() -> int:
 def _composition_error(error: Exception) -> str:
     """Hydra's and OmegaConf's message as one line, without its advice about files that users do not have."""
     text = " ".join(str(error).split("Config search path")[0].split())
+    if found := re.search(r"Could not find '(.+)/(.*?)' Available options in '.+?': (.+)", text):
+        return f"{found[1]}={found[2]}: no such choice; there are {', '.join(found[3].split())}"
     if "To append to your config" in text:
         from hydra import compose, initialize_config_module
         from hydra.core.global_hydra import GlobalHydra
@@ -138,23 +141,29 @@ def _composition_error(error: Exception) -> str:
 def _command_lines() -> list[list[str]]:
     """What Hydra is called with, one after the other: the user's words, once for each line of the experiment's sweep.
 
-    A key that the user gives replaces the line's. Counts the jobs of all lines.
+    A key that the user gives replaces the line's, and a group given replaces the line's settings of it. Counts the jobs
+    of all lines. Raises Unusable where a word cannot be read, or there is no job.
     """
-    words = sys.argv[1:]
+    words = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # argparse takes no flag between other words
     chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    path = Path(__file__).with_name("conf") / "experiment" / f"{chosen[-1]}.yaml" if chosen else None
-    plan = (yaml.safe_load(path.read_text()).get("plan") or {}) if path and path.exists() else {}
-    if not plan.get("sweep") or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
+    sweep = studies.sweep(chosen[-1]) if chosen else []
+    if not sweep or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
         lines = [words]
     else:
         given = {word.partition("=")[0] for word in words}
-        flag = [] if {"-m", "--multirun"} & given else ["--multirun"]
-        grids = [[word for word in shlex.split(line) if word.partition("=")[0] not in given] for line in plan["sweep"]]
-        lines = [[*flag, *words, *grid] for grid in grids]
-    parser = OverridesParser.create()
+        flag = [] if MULTIRUN & given else ["--multirun"]
+        grids = (tuple(word for word in line if not _replaced(word, given)) for line in sweep)
+        lines = [[*flag, *words, *grid] for grid in dict.fromkeys(grids)]
     overrides = [[word for word in line if "=" in word and not word.startswith("-")] for line in lines]
-    _counted[:] = [len(BasicSweeper.split_arguments(parser.parse_overrides(words), None)[0]) for words in overrides]
+    _counted[:] = [len(studies.jobs(words)) for words in overrides]
+    if not sum(_counted):
+        raise studies.Unusable(f"{' '.join(sys.argv[1:])}: a sweep of no runs; one of its ranges is empty")
     return lines
+
+
+def _replaced(word: str, given: set[str]) -> bool:
+    key = word.partition("=")[0]
+    return key in given or key.partition(".")[0] in given
 
 
 def _main() -> int:
@@ -176,9 +185,7 @@ def _main() -> int:
         raise _raised[0]
     if not _jobs:
         return 0
-    status = _finish_sweep()
-    print(f"{time.perf_counter() - started:.0f} s")
-    return status
+    return _finish_sweep(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

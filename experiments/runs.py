@@ -6,13 +6,14 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from experiments import condition
 from experiments.record import RESULT_FILES
 
 NAME = re.compile(r"([0-9a-f]{10})(?:-fold(\d+))?-seed(\d+)")  # of a run folder: digest, fold, seed
@@ -42,9 +43,15 @@ class Untrusted(ValueError):
 def folders(root: Path) -> Iterator[Path]:
     """Every run folder at or below `root`, finished or not, in the order of their paths; none in hidden folders.
 
-    Folders of aggregates beside the runs have neither such a name nor a config.yaml, and are passed over.
+    Folders of aggregates beside the runs have neither such a name nor a config.yaml, and are passed over. Links are
+    followed: a tree may lie on several disks. What two ways lead to is found once.
     """
-    for place, inside, files in os.walk(root):
+    seen = set()
+    for place, inside, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            inside.clear()
+            continue
+        seen.add(real)
         folder = Path(place)
         if "config.yaml" in files or NAME.fullmatch(folder.name):
             inside.clear()
@@ -86,31 +93,29 @@ def unfinished(folder: Path) -> str:
     return f"failed: {said[-1]}" if said else "not finished"
 
 
-def condition_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def condition_of(config: Mapping[str, Any], digest: str = "") -> tuple[dict[str, Any], str]:
     """The settings that make a result and their digest, from a config.yaml; Untrusted where it is of another version.
 
-    What a run did not know of has its default here, as experiments.config promises for its folder's name.
+    digest: what it should be; where it is, the settings are right as they stand there. Else what a run did not know of
+    has its default here, as experiments.config promises for its folder's name.
     """
-    from datasets.build import SOURCES  # these bring torch, which a table of exported runs can do without
-    from detector.models import ModelSettings
-    from detector.train import TrainSettings
-    from experiments.config import AugSettings, Config, PlanSettings
+    from datasets.build import SOURCES, image_settings
 
     try:
-        settings = Config(
-            data=SOURCES[config["data"]["source"]].settings(**config["data"]),
-            model=ModelSettings(**config["model"]),
-            aug=AugSettings(**config["aug"]),
-            train=TrainSettings(**config["train"]),
-            plan=PlanSettings(),
-            seed=config["seed"],
-            device="",
-            threads=None,
-            runs_root=Path(),
-            data_root=Path(),
-        )
-        return settings.condition(), settings.digest
-    except (KeyError, TypeError, ValueError) as error:
+        data = SOURCES[config["data"]["source"]].settings(**config["data"])
+        size = image_settings(data).size
+        settings = condition.condition_of({part: config[part] for part in condition.PARTS}, size)
+        if condition.digest_of(settings) == digest:
+            return settings, digest
+        from detector.models import ModelSettings  # these bring torch, half a gigabyte
+        from detector.train import TrainSettings
+        from experiments.config import AugSettings
+
+        known = {"model": ModelSettings, "aug": AugSettings, "train": TrainSettings}
+        parts = {part: asdict(make(**config[part])) for part, make in known.items()}
+        settings = condition.condition_of({"data": asdict(data), **parts}, size)
+        return settings, condition.digest_of(settings)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Untrusted(f"config.yaml: not settings of this version: {' '.join(str(error).split())}") from error
 
 

@@ -69,12 +69,12 @@ def labels(comparison: "Comparison") -> list[str]:
 
 
 def _row(arm: "Arm", name: str, *, baseline: bool) -> dict[str, str]:
-    evidence, verdict = arm.evidence, arm.verdict
+    evidence = arm.evidence
     shown = dict.fromkeys(HEADINGS, NONE) | {
         "aug": name,
         "n": str(len(arm.values)),
         "mean": f"{number(arm.mean, '.4f')} ± {number(arm.sd, '.4f')}",
-        "verdict": "baseline" if baseline else NONE,
+        "verdict": "baseline" if baseline else word(arm),
         "speed": _speed(arm.speed),
         "images_per_second": number(arm.images_per_second, ",.0f"),
         "clipped": number(arm.clipped, ".1%").replace("%", " %"),
@@ -84,9 +84,12 @@ def _row(arm: "Arm", name: str, *, baseline: bool) -> dict[str, str]:
         shown["difference"] = points(evidence.difference, "+z.2f")
         shown["interval"] = span(evidence.low, evidence.high)
         shown["p"], shown["p_family"] = probability(evidence.p), probability(evidence.p_family)
-    if verdict:
-        shown["verdict"] = "exploratory" if verdict.exploratory else verdict.kind
     return shown
+
+
+def word(arm: "Arm") -> str:
+    """The verdict in one word: what is undecided for want of pairs is exploratory."""
+    return NONE if arm.verdict is None else "exploratory" if arm.verdict.exploratory else arm.verdict.kind
 
 
 def spread(arm: "Arm") -> float:
@@ -174,11 +177,11 @@ def _stack(line: Mapping[str, str], width: int) -> list[str]:
     return parts
 
 
-def markdown(comparison: "Comparison") -> str:
-    """The table with all columns, in the strings of `text`."""
-    marks = ["---" if key in LEFT else "---:" for key in HEADINGS]
-    cells = [list(HEADINGS.values()), marks]
-    cells += [[line[key].replace("|", "\\|") for key in HEADINGS] for line in rows(comparison)]
+def markdown(comparison: "Comparison", columns: Sequence[str] = tuple(HEADINGS)) -> str:
+    """The table with all columns or with some, in the strings of `text`."""
+    marks = ["---" if key in LEFT else "---:" for key in columns]
+    cells = [[HEADINGS[key] for key in columns], marks]
+    cells += [[line[key].replace("|", "\\|") for key in columns] for line in rows(comparison)]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
 
 

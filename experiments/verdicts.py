@@ -71,7 +71,7 @@ def judge(evidence: Evidence, *, margin: float, lower_is_better: bool = False) -
     side = _claim(evidence)
     if side:
         kind = "win" if (side > 0) != lower_is_better else "loss"
-        small = _inside(evidence.low, evidence.high, margin)
+        small = _inside(evidence.low, evidence.high, margin) and not _not_equivalent(evidence, margin)
         ending = f", smaller than the margin of {_margin(margin)}" if small else ""
         return Verdict(
             kind, False, f"{evidence.pairs} {evidence.unit}, {_seeds(evidence)}, {_agreement(evidence)}{ending}"

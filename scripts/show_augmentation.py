@@ -38,6 +38,8 @@ def show(arguments: argparse.Namespace) -> None:
         raise DataError(f"--n {arguments.n}: expected an even number, half of them real and half fake")
     if not 8 <= arguments.size <= 1024:
         raise DataError(f"--size {arguments.size}: expected 8 to 1024 pixels")
+    if arguments.out.is_dir():
+        raise DataError(f"--out {arguments.out}: is a folder; expected a file such as views.png")
 
     from experiments import views
 

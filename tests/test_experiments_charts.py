@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from experiments import charts, comparison, outcomes
+from experiments import charts, comparison, dose, outcomes
+from experiments.verdicts import Verdict
 from tests.trees import make_tree
 
 DOSES = {"saturate_luma_x2": 0.91, "saturate_luma_x8": 0.90, "saturate_luma_x500": 0.75, "invert_saturate_hsv_x8": 0.92}
@@ -43,31 +44,46 @@ def test_the_forest_gives_verdict_and_n_in_words(compared):
     shown = texts(charts.svg(charts.forest(compared)))
     for arm in compared.arms:
         assert arm.name in shown
-    assert shown.count("undecided, n = 3") == len(compared.arms)
+    assert shown.count("exploratory, n = 3") == len(compared.arms)  # the word of the table
 
 
 def test_a_dose_line_holds_the_arms_of_one_space_and_inversion_by_factor(compared):
-    lines = charts.dose_lines(compared.arms)
+    lines = dose.lines_of(compared.arms)
     assert [factor for factor, _ in lines["luma", False]] == [2, 8, 500]
     assert [arm.name for _, arm in lines["hsv", True]] == ["invert_saturate_hsv_x8"]
 
 
 def test_the_dose_figure_shows_means_clipped_shares_and_colors_of_every_arm(compared):
-    above, clipped, colors = charts.dose(compared).axes
+    above, clipped, colors = dose.figure(compared).axes
     means, shares, numbers = (
         np.sort(np.concatenate([line.get_ydata() for line in axes.lines if len(line.get_xdata()) == count]))
         for axes in (above, clipped, colors)
         for count in (3,)
     )
-    arms = [arm for _, arm in charts.dose_lines(compared.arms)["luma", False]]
+    arms = [arm for _, arm in dose.lines_of(compared.arms)["luma", False]]
     assert set(np.round([100 * arm.mean for arm in arms], 9)) <= set(np.round(means, 9))
     assert np.allclose(shares, np.sort([100 * arm.clipped for arm in arms]))
     assert np.allclose(numbers, np.sort([arm.colors for arm in arms]))
 
 
+def test_the_dose_figure_says_in_a_sentence_what_is_seen_and_claims_only_what_every_verdict_says(compared):
+    lost = [dataclasses.replace(arm, verdict=Verdict("loss", False, "")) for arm in compared.arms]
+    seen = "test accuracy 74.5 % in luma, 93.0 % on plain pictures"
+    assert dose.sentence(compared) == f"Saturation x500: {seen}"  # three seeds claim nothing
+    assert dose.sentence(dataclasses.replace(compared, arms=lost)) == f"Saturation x500 harms: {seen}"
+    drawn = texts(charts.svg(dose.figure(compared)))
+    assert "Saturation x500: test accuracy 74.5 % in luma, 93.0 % on plain" in drawn
+    assert {
+        "plain pictures",
+        "luma",
+        "HSV, inverted first",
+        "saturation factor (log scale; 1 leaves saturation as it is)",
+    } <= {*drawn}
+
+
 def test_two_factors_make_no_dose_figure(compared):
     few = [arm for arm in compared.arms if "x500" not in arm.name]
-    assert charts.dose(dataclasses.replace(compared, arms=few)) is None
+    assert dose.figure(dataclasses.replace(compared, arms=few)) is None
 
 
 def test_bands_are_the_t_interval_of_the_mean():

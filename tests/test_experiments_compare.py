@@ -9,12 +9,13 @@ import signal
 import statistics
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import compare, comparison, outcomes, paired, planning, shell
+from experiments import compare, comparison, outcomes, paired, planning, record, shell
 from experiments.runs import read
 from tests.trees import make_tree
 
@@ -113,11 +114,15 @@ def test_single_files_are_those_of_out_and_json_holds_everything(tree, verb, tmp
     assert [float(row["mean [metric]"]) for row in rows] == [one["baseline"]["mean"], *(a["mean"] for a in one["arms"])]
 
 
-def test_what_is_asked_otherwise_than_planned_is_asked_and_said(tree, verb):
+def test_what_is_asked_otherwise_than_planned_is_asked_and_said(tree, verb, tmp_path):
     status, out, _ = verb(tree / "runs", "--baseline", "saturate_x8", "--metric", "nll", "--margin", "2")
     assert status == 0
     assert "nll (lower is better), margin 2 points · baseline saturate_x8" in " ".join(out.split())
     assert sum(line.startswith("changed: ") for line in out.splitlines()) == 3
+    verb(tree / "runs", "--margin", "2", "--latex", tmp_path / "table.tex", "--json", tmp_path / "json")
+    said = "margin: 2 points now, 0.5 points when the runs were made"
+    assert f"changed: {said}." in (tmp_path / "table.tex").read_text()
+    assert json.loads((tmp_path / "json").read_text())["comparisons"][0]["changes"] == [said]
     assert "discordance" not in out  # no formula for images but that of accuracy
 
 
@@ -192,13 +197,58 @@ def test_what_cannot_be_compared_is_one_line_and_status_2(tree, verb, tmp_path):
         ([tree / "runs", "--plan", "nan"], "--plan nan: expected a number of points"),
         ([tree / "runs", "--csv", tmp_path], "is a folder; expected a file"),
         ([tree / "runs", "--out", file], "is a file; expected a folder"),
-        ([tree / "runs", "--json", file / "x.json"], "x.json: "),
+        ([tree / "runs", "--json", file / "x.json"], f"x.json: {file} is a file; expected a folder"),
     ]:
         status, _, err = verb(*words)
         assert status == 2 and expected in err, (words, err)
         assert err.startswith("experiments.compare: ") and err.count("\n") == 1, err
     status, _, err = verb(tree / "runs", "--baseline", "plain")
     assert all(name in err for name in ARMS)  # those that there are
+
+
+def test_another_margin_leaves_the_verdict_in_tensorboard_as_planned(verb, tmp_path):
+    make_tree(tmp_path / "runs", images=80)
+    refreshed = []
+    with mock.patch("experiments.aggregates.refresh", refreshed.append):
+        for words in ([], ["--margin", "0.5"], ["--margin", "2"]):
+            assert verb(tmp_path / "runs", *words)[0] == 0
+    assert list(map(len, refreshed)) == [1, 1, 0]
+
+
+def test_runs_without_a_plan_are_compared_by_the_defaults(verb, tmp_path):
+    for folder in make_tree(tmp_path / "runs", images=80):
+        settings = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(re.sub(r"^plan:\n([ -].*\n)+", "", settings, flags=re.MULTILINE))
+        record.mark_done(folder)
+    status, out, err = verb(tmp_path / "runs")
+    assert (status, err) == (0, "") and "accuracy, margin 0.5 points" in out and "asked beforehand" not in out
+
+
+def test_refused_runs_are_named_even_where_they_were_all_there_is_of_the_baseline(verb, tmp_path):
+    for folder in make_tree(tmp_path / "runs", seeds=[0, 1], images=80):
+        if "none" in folder.parts:
+            (folder / "metrics.jsonl").write_text("{}")
+    status, _, err = verb(tmp_path / "runs")
+    assert status == 2 and err.count("refused: ") == 2 and err.splitlines()[-1].endswith("there are: saturate_x8")
+
+
+def test_tables_are_not_written_where_they_would_be_read_in_place_of_the_runs(tree, verb, tmp_path):
+    for out in (tree / "runs", tree):
+        status, _, err = verb(tree / "runs", "--out", out)
+        assert status == 2 and "tables there would be read in their place" in err and not (out / "runs.csv").exists()
+    assert verb(tree / "runs", "--out", tmp_path / "out")[0] == 0
+    assert verb(tmp_path / "out", "--out", tmp_path / "out")[0] == 0  # tables may take their own place
+
+
+def test_what_comes_next_is_the_command_of_the_same_question_and_ends_with_the_report(tree, verb):
+    *_, last = verb(tree / "runs", "--metric", "auc", "--margin", "0.2")[1].splitlines()
+    assert last == f"next: python -m experiments.compare {tree / 'runs'} --metric auc --margin 0.2 --plan 0.2"
+    *_, last = verb(tree / "runs", "--metric", "auc", "--plan", "1")[1].splitlines()
+    assert last == f"next: python -m experiments.report {tree / 'runs'} --metric auc --out report"
+
+
+def test_a_number_stays_with_its_unit():
+    assert compare.wrapped(["the share is 95 % of all of them"], 15) == ["the share is", "  95 % of all", "  of them"]
 
 
 def test_only_unfinished_runs_are_nothing_to_compare(verb, tmp_path):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,10 +19,11 @@ every_study = pytest.mark.parametrize("name", STUDIES)
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """jobs(name) -> the overrides of every job of `-m experiment=name`, expanded as the verb and Hydra's sweeper do."""
+    """jobs(name) -> the overrides of every job of `-m experiment=name`, expanded as the verb and Hydra's sweeper do;
+    more words stand behind it."""
 
-    def expand(name: str) -> list[list[str]]:
-        monkeypatch.setattr("sys.argv", ["experiments.run", "-m", f"experiment={name}"])
+    def expand(name: str, *more: str) -> list[list[str]]:
+        monkeypatch.setattr("sys.argv", ["experiments.run", "-m", f"experiment={name}", *more])
         parser = OverridesParser.create()
         lines = [parser.parse_overrides(words[1:]) for words in run._command_lines()]
         return [job for line in lines for job in BasicSweeper.split_arguments(line, None)[0]]
@@ -66,6 +68,27 @@ def test_a_study_says_what_is_asked_how_what_it_costs_and_what_was_expected(name
     stated = re.search(r"# Cost: +(\d+) runs", text)
     if stated:
         assert int(stated.group(1)) == len(jobs(name))
+
+
+def test_what_the_user_gives_takes_the_place_of_what_the_sweep_says(jobs):
+    assert {word for job in jobs("ab_cifake", "seed=7") for word in job if word.startswith("seed")} == {"seed=7"}
+    plain = jobs("dose_response", "aug=none", "seed=0,1")  # no line of its own any more, and no strength of none
+    assert [job[1:] for job in plain] == [["aug=none", "seed=0"], ["aug=none", "seed=1"]]
+
+
+def test_an_experiment_without_m_is_a_sweep_too_and_a_flag_may_stand_anywhere(monkeypatch):
+    for words in (["experiment=ab_cifake"], ["threads=1", "-m", "experiment=ab_cifake"]):
+        monkeypatch.setattr("sys.argv", ["experiments.run", *words])
+        (line,) = run._command_lines()
+        assert line[0] in run.MULTIRUN and line[-1] == "seed=range(6)"
+
+
+@pytest.mark.parametrize("sweep", ["aug=none seed=0", ["aug none"], [5], ["aug='none"]])
+def test_a_sweep_that_is_not_lines_of_settings_is_named(tmp_path, sweep):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"plan": {"sweep": sweep}}))
+    with pytest.raises(run.Unusable, match=r"mine\.yaml: plan\.sweep: .*: expected a list of lines such as"):
+        run._sweep(path)
 
 
 def test_what_a_yaml_interpolates_is_no_setting_of_its_own():

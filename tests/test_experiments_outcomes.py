@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import io
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from experiments import exported, outcomes, predictions, record, runs
 from experiments.comparison import compare
 from tests.trees import make_config, make_tree
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def edit(folder, name, change, *, mark=True):
     path = folder / name
     text = path.read_text()
     assert change(text) != text
-    path.write_text(change(text))
+    path.write_text(change(text), errors="surrogateescape")
     if mark:
         record.mark_done(folder)
 
@@ -104,6 +109,26 @@ WRONG = {
     ),
     "another seed": ("config.yaml", lambda t: t.replace("\nseed: 0", "\nseed: 1"), True, "was it copied or renamed"),
     "no code": ("provenance.json", lambda t: t.replace('"code"', '"mode"'), False, "provenance.json: no 'code'"),
+    "bytes that are no text": (
+        "predictions.csv",
+        lambda t: t.replace("80 (1)", "80 \udcff"),
+        True,
+        "not a table of comma",
+    ),
+    "a number that is none": ("metrics.jsonl", lambda t: re.sub('("test/auc": )[0-9.]+', r'\1"x"', t), True, "'x'"),
+    "no name": (
+        "config.yaml",
+        lambda t: t.replace("  name: parent\n", ""),
+        True,
+        "not what a run leaves: KeyError 'name'",
+    ),
+    "no process": ("provenance.json", lambda t: t.replace('"processes"', '"x"'), False, "no 'processes'"),
+    "null for code": (
+        "provenance.json",
+        lambda t: re.sub('"code": {[^}]*}', '"code": null', t),
+        False,
+        "provenance.json: not whole",
+    ),
     "half a mark": ("done", lambda t: t[:50], False, "done: not whole"),
 }
 WRONG["a missing row"] = (
@@ -129,6 +154,28 @@ def test_a_file_that_is_gone_and_a_folder_that_was_renamed_are_refused(tree, tmp
     tree[1].rename(tree[1].with_name(tree[1].name.replace("seed1", "seed7")))
     gone, renamed = outcomes.find(tmp_path / "runs").refused
     assert "predictions.csv: not there, though the run is done" in gone and "was it copied or renamed" in renamed
+
+
+def test_links_to_other_disks_are_followed_once_and_never_round_and_round(tree, tmp_path):
+    arm = tree[0].parent
+    (tmp_path / "elsewhere").mkdir()
+    arm.rename(tmp_path / "elsewhere" / arm.name)
+    arm.symlink_to(tmp_path / "elsewhere" / arm.name)
+    tree[4].rename(tmp_path / "elsewhere" / tree[4].name)
+    tree[4].symlink_to(tmp_path / "elsewhere" / tree[4].name)
+    (arm / "up").symlink_to(tmp_path / "runs")
+    found = outcomes.find(tmp_path / "runs")
+    assert [outcome.where for outcome in found.outcomes] == [str(folder) for folder in tree] and not found.refused
+
+
+def test_reading_and_comparing_runs_needs_no_torch(tree, tmp_path):
+    """It would be half a gigabyte, and seconds."""
+    program = (
+        "import sys; from pathlib import Path; from experiments import comparison, outcomes\n"
+        "comparison.compare(outcomes.find(Path(sys.argv[1])).outcomes)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "runs"], check=True, cwd=ROOT)
 
 
 def test_unfinished_and_failed_runs_are_named_and_aggregates_and_hidden_folders_passed_over(tree, tmp_path):
@@ -203,6 +250,8 @@ def test_exported_tables_give_the_same_comparisons_to_the_last_digit(metric, tmp
         ("images.csv", lambda t: t.splitlines()[0] + "\n", "no image of test set"),
         ("images.csv", lambda t: t.replace("label", "truth", 1), "its columns begin"),
         ("images.csv", lambda t: t.replace(",30,0,", ",thirty,0,", 1), "whole numbers"),
+        ("images.csv", lambda t: t.replace(",30,0,", ",30,7,", 1), "line 2: .*label 0 or 1"),
+        ("runs.csv", lambda t: re.sub('"{""content_digest.*?}"', "{}", t, count=1), "line 2: facts: expected"),
         ("runs.csv", lambda t: t.rstrip() + ",7\n", "line 7: "),
         ("runs.csv", lambda t: t.replace('"{""data""', '"{data""', 1), "line 2: "),
         ("runs.csv", lambda t: t[: t.index("\n") + 1], "no run in it"),

@@ -185,6 +185,9 @@ def test_checks_of_the_instrument_pass_fail_or_stay_open(compared):
     lost = dataclasses.replace(again, verdict=dataclasses.replace(again.verdict, kind="loss"))
     table, _ = instrument.checks(dataclasses.replace(compared, arms=[lost]))
     assert table.rows[0][-1] == instrument.FAILED
+    few = dataclasses.replace(again, verdict=dataclasses.replace(again.verdict, kind="undecided", exploratory=True))
+    table, _ = instrument.checks(dataclasses.replace(compared, arms=[few]))
+    assert table.rows[0][-1] == instrument.OPEN  # no number of this arm could have made it fail
     shuffled = dataclasses.replace(again, view={"shuffle_labels": True, "train": [], "eval": []})
     table, _ = instrument.checks(dataclasses.replace(compared, arms=[shuffled]))
     assert table.rows[0][-1] == instrument.FAILED  # it is right nine times in ten
@@ -219,7 +222,7 @@ def test_what_the_reader_must_know_is_said(compared, made):
     assert [phrase for phrase in said if phrase not in words] == []
     changed = dataclasses.replace(compared, changes=["metric: auc now, accuracy when the runs were made"])
     page = html.page(of(changed))
-    assert "metric: auc now" in page and "exploratory" in page
+    assert "metric: auc now" in page and "exploratory" in page and "what is asked was changed afterwards" in page
 
 
 def test_fewer_than_six_pairs_are_named_as_explored_only(tmp_path):
@@ -246,7 +249,7 @@ def test_families_stand_one_after_the_other_each_with_its_own_figures(tmp_path):
         make_tree(tmp_path, recipe=recipe, images=40, duplicates=2)
     compared, _ = comparison.compare(outcomes.find(tmp_path).outcomes)
     made = of_several(compared)
-    assert len(made.sections[0].blocks) == 2
+    assert [block.heading for block in made.sections[0].blocks] == [True, False] * 2
     names = [picture.name for picture in made.pictures]
     assert len(names) == len(set(names)) and {"forest", "forest-2"} <= set(names)
 

@@ -18,7 +18,7 @@ ROOT = Path(shell.__file__).parents[1]
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["aug=saturate_x9"], "Could not find 'aug/saturate_x9' Available options in 'aug': grayscale"),
+        (["aug=saturate_x9"], "aug=saturate_x9: no such choice; there are both, channel_shuffle, "),
         (["train.epoch=3"], "train.epoch: no such setting; train takes name, epochs"),
         (["colour=red"], "colour: no such setting; the root takes"),
         (["train.epochs=three"], "train.epochs: Value 'three' of type 'str' could not be converted to Integer"),
@@ -40,6 +40,8 @@ ROOT = Path(shell.__file__).parents[1]
         (["data=folder", "data.root=x", "data.image_size=5000", "model=cnn720"], "data.image_size is (5000, 5000)"),
         (["+epochs=3"], "epochs: no such setting; the root takes data"),
         (["runs_root=/proc/runs"], "/proc/runs"),
+        (["-m", "seed=range(0)"], "a sweep of no runs; one of its ranges is empty"),
+        (["-m", "seed=range("], "seed=range(: cannot be read; expected such as"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_status_2(train, tmp_path, words, expected):

@@ -1,6 +1,7 @@
 """Comparisons as tables: the same strings everywhere, lines that fit, files that other programs read."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -147,11 +148,25 @@ def test_what_can_be_found_is_said_of_the_arm_of_median_spread_once_for_each_num
     wide = [made_arm(f"arm{k}", k * np.array([0.001, -0.001, 0.001, -0.001, 0.001, -0.001])) for k in (3, 1, 2)]
     lines = wording.detectable(made([*wide, made_arm("few", [0.001, 0.002, 0.003])]))
     assert lines == [
-        "With 3 pairs (1 arm) no effect can be claimed, however large: it takes 6; the 9,932 test images at "
-        "6.1 % discordance: 0.70 points.",
-        "With 6 pairs (3 arms) and a spread of 0.22 points, an effect of 0.75 points is found 4 times in 5; "
-        "the 9,932 test images at 6.1 % discordance: 0.70 points.",  # .2 * sqrt(6 / 5)
+        "With 3 pairs (1 arm) no effect can be claimed, however large: it takes 6; by 9,702 groups of test images "
+        "one pair of runs with 6.1 % discordance finds 0.70 points.",
+        "With 6 pairs (3 arms) and a spread of 0.22 points (the median), an effect of 0.75 points is found 4 times in "
+        "5 by the seeds of one arm alone; by 9,702 groups of test images one pair of runs with 6.1 % discordance finds "
+        "0.70 points.",  # .2 * sqrt(6 / 5)
     ]
+    [same] = wording.detectable(made([dataclasses.replace(made_arm("same", [0.002] * 6), detectable=0.0)]))
+    assert same.startswith("With 6 pairs of equal differences no spread is known, nor what would be found; by")
+
+
+def test_the_arms_that_the_tests_are_corrected_for_are_counted_as_they_were():
+    arms = [made_arm(f"arm{k}", [0.001, 0.002, 0.003] * (1 + (k < 2))) for k in range(5)]
+    for chosen, said in (
+        (arms, "corrected for the 2 with 6 pairs or more of 5 arms (the others among themselves) held against none"),
+        (arms[:2], "corrected for all 2 arms held"),
+        (arms[3:], "corrected for all 2 arms held"),
+        (arms[:1], "corrected for the one arm held"),
+    ):
+        assert said in wording.closing(made(chosen))[-1]
 
 
 def test_how_fast_an_arm_learns_is_said_and_so_is_that_it_never_gets_there():
@@ -159,11 +174,24 @@ def test_how_fast_an_arm_learns_is_said_and_so_is_that_it_never_gets_there():
     comparison = made([made().arms[0], made_arm("slow", [0.001] * 6, speed=never)])
     first, second = wording.reasons(comparison)
     assert first.endswith(
-        "; reaches none's final validation score after 3.2 epochs, that one after 4.7 "
-        "(-1.5, 95 % interval -2.0 to -1.0), never in 1 of 6 pairs"
+        "; reaches none's final validation score after 3.2 epochs, none itself after 4.7 "
+        "(-1.5, 95 % interval -2.0 to -1.0), never in 1 of 6 pairs, which are in no mean"
     )
     assert second.endswith("; never reaches none's final validation score")
     assert tables.rows(comparison)[2]["speed"] == "never"
+
+
+def test_many_arms_with_too_few_pairs_share_one_line():
+    few = [made_arm(f"few{k}", [0.001, 0.002, 0.003]) for k in range(4)]
+    *_, last = lines = wording.reasons(made([made().arms[0], *few]))
+    assert len(lines) == 2 and last.startswith("exploratory, as a claim needs 6 pairs")
+    assert last.endswith("few0 (+0.20), few1 (+0.20), few2 (+0.20), few3 (+0.20)")
+    assert len(wording.reasons(made(few[:3]))) == 3
+
+
+def test_a_table_for_narrow_places_has_only_the_columns_asked_for():
+    head = tables.markdown(made(), tables.PRINTED).splitlines()[0]
+    assert head == "| aug | n | mean ± sd | points | 95 % interval | max-t | verdict |"
 
 
 def test_changes_and_notes_stand_under_the_table():

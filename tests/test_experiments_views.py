@@ -59,6 +59,7 @@ def test_the_script_writes_a_sheet_of_ones_own_pictures(tmp_path):
         (["--images", "setup.cfg"], "setup.cfg: not a readable image"),
         (["--augs", "saturate_x9"], "aug=saturate_x9: no such arm; there are none, both, channel_shuffle"),
         (["--n", "3"], "--n 3: expected an even number"),
+        (["--out", "docs"], "--out docs: is a folder; expected a file such as views.png"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_nothing_is_written(tmp_path, words, expected):

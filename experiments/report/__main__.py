@@ -22,7 +22,7 @@ HELP = """written into FOLDER:
 Only the example pictures need the data; where they are not here, a sentence says so.
 
 examples:
-  python -m experiments.report runs/cifake --out results/ab_cifake
+  python -m experiments.report runs/cifake --experiment ab_cifake --out results/ab_cifake
   python -m experiments.report results/ab_cifake --metric auc --out again
 """
 
@@ -36,26 +36,34 @@ class Unusable(ValueError):
 def main() -> int:
     """Read, compare, draw, write."""
     arguments = _arguments()
-    from experiments import comparison, outcomes  # --help is instant
+    from experiments import comparison, outcomes, studies  # --help is instant
     from experiments.report import document, examples, origin
 
+    if outcomes.hides(arguments.out, arguments.root):
+        raise Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
     with tqdm(total=4, desc="reading", unit=" steps", disable=None, leave=False, delay=2) as bar:
         found = outcomes.find(arguments.root)
+        if arguments.experiment:
+            found = studies.only(found, arguments.experiment)
+        for line in found.refused:  # before a baseline is sought, which may be among them
+            tqdm.write(f"refused: {line}", file=sys.stderr)
         _next(bar, "comparing")
         margin = None if arguments.margin is None else arguments.margin / 100
         given = {"baseline": arguments.baseline, "metric": arguments.metric, "margin": margin}
-        every, refused = comparison.compare(found.outcomes, **given)
+        every, left_out = comparison.compare(found.outcomes, **given)
+        for line in left_out:
+            tqdm.write(f"refused: {line}", file=sys.stderr)
         compared = [one for one in every if one.arms]
         _next(bar, "drawing")
         facts = origin.gather(found.outcomes, arguments.root)
-        refused = [*found.refused, *refused]
+        refused = [*found.refused, *left_out]
         if not compared:
             reasons = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
             raise Unusable(f"{arguments.root}: nothing to compare; of its runs {reasons}")
-        left_out = _placeless([*found.unfinished, *refused], arguments.root)
+        lost = _placeless([*found.unfinished, *refused], arguments.root)
         compared = [replace(one, notes=_placeless(one.notes, arguments.root)) for one in compared]
         again = _again(arguments)
-        made = document.report(compared, facts=facts, left_out=left_out, examples=examples.blocks, again=again)
+        made = document.report(compared, facts=facts, left_out=lost, examples=examples.blocks, again=again)
         _next(bar, "writing")
         write(made, arguments.out)
         outcomes.export(found.outcomes, arguments.out)
@@ -64,9 +72,10 @@ def main() -> int:
                 json.dump(facts, file, indent=1)
                 file.write("\n")
         bar.update()
-    for line in refused:
-        print(f"refused: {line}", file=sys.stderr)
-    print(f"result: {arguments.out / 'report.html'}\nnext:   open it in a browser; {again[0]} reads the folder again")
+    place = arguments.out / "report.html"
+    print(
+        f"result: {place}\nnext:   open it in a browser; for a repository: {arguments.out / 'report.md'} and figures/"
+    )
     return 1 if refused else 0
 
 
@@ -103,6 +112,7 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("root", metavar="ROOT", type=Path, help="of runs, or a folder that this verb made")
+    add("--experiment", metavar="NAME", help="only the runs of an experiment's plan (default: all below ROOT)")
     add("--baseline", metavar="AUG", help="the arm that the others are held against (default: as the runs recorded)")
     add("--metric", help="of the test images (default: as the runs recorded)")
     add("--margin", type=float, metavar="POINTS", help="a difference nobody acts upon (default: as the runs recorded)")

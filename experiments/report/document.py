@@ -1,7 +1,7 @@
 """The report's content, section by section, from comparisons; every number of a table comes from experiments.tables."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,17 +47,18 @@ def report(
         return each(lambda comparison: part(comparison, _suffix(numbered[id(comparison)])))
 
     names = sorted({str(comparison.plan.get("experiment") or comparison.data) for comparison in comparisons})
-    doses = drawn(drawings.dose)
+    doses = drawn(drawings.strength)
     return Report(
         title=f"Hueprint: {', '.join(names)}",
         sections=[
-            Section("The answer", [Text(answer(comparison)) for comparison in comparisons]),
+            Section("The answer", each(lambda comparison: [Text(answer(comparison))])),
             Section("What was asked beforehand", each(_asked)),
             Section("Seeds and images", [*each(_sizes), *_left_out(left_out)]),
             Section("What could have been found", each(_detectable)),
             Section("Verdicts", each(_verdicts)),
             Section("Differences", drawn(drawings.forest)),
             *([Section("Strength of the transform", doses)] if any(isinstance(b, Picture) for b in doses) else []),
+            Section("What each arm sees", each(_views)),
             Section("Learning", drawn(drawings.learning)),
             Section("Confusion matrices", drawn(drawings.confusions)),
             Section("Example pictures", drawn(examples)),
@@ -85,26 +86,33 @@ def answer(comparison: "Comparison") -> str:
     )
     if not arms:
         return f"{held}, nothing but controls was tried."
-    kinds = Counter(arm.verdict.kind for arm in arms if arm.verdict)
+    changed = "; what is asked was changed afterwards, see below" if comparison.changes else ""
+    kinds = Counter(map(tables.word, arms))
     if len(arms) <= SENTENCE:
-        words = [f"{names[id(arm)]} {_ends(arm)}" for arm in arms]
-        return f"{held}, {_listed(words)}."
+        words = [f"{names[id(arm)]} {_ends(arm, comparison)}" for arm in arms]
+        return f"{held}, {_listed(words)}{changed}."
     words = [f"{kinds[kind]} of {len(arms)} arms {verb}" for kind, verb in _plural(comparison) if kinds[kind]]
     best, worst = (f"{names[id(arm)]} {drawings.size(arm)}" for arm in (arms[0], arms[-1]))
-    return f"{held}, {_listed(words)}; the best mean is {best}, the worst {worst}."
+    return f"{held}, {_listed(words)}; the best mean is {best}, the worst {worst}{changed}."
 
 
-def _ends(arm: "Arm") -> str:
+def _ends(arm: "Arm", comparison: "Comparison") -> str:
     if arm.verdict is None:
         return "has no verdict"
     if arm.verdict.exploratory:
         return f"was explored only, which claims nothing ({drawings.size(arm)})"
-    return f"{VERBS[arm.verdict.kind]} ({drawings.size(arm)})"
+    within = f" within ±{100 * comparison.margin:g} points" if arm.verdict.kind == "equivalent" else ""
+    return f"{VERBS[arm.verdict.kind]}{within} ({drawings.size(arm)})"
 
 
 def _plural(comparison: "Comparison") -> list[tuple[str, str]]:
-    margin = f"are equivalent within ±{100 * comparison.margin:g} points"
-    return [("win", "win"), ("loss", "lose"), ("equivalent", margin), ("undecided", "stay undecided")]
+    return [
+        ("win", "win"),
+        ("loss", "lose"),
+        ("equivalent", f"are equivalent within ±{100 * comparison.margin:g} points"),
+        ("undecided", "stay undecided"),
+        ("exploratory", "were explored only, which claims nothing"),
+    ]
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -118,39 +126,50 @@ def _asked(comparison: "Comparison") -> list[Block]:
         f"Experiment: {plan.get('experiment') or 'none; single runs'}",
         f"Baseline: {plan.get('baseline', 'none was written down')}",
         f"Primary metric: {plan.get('metric', 'none was written down')}, of the test images",
-        f"Margin: {plan.get('margin', 'none was written down')} points, the difference that nobody would act upon",
+        f"Margin: {plan['margin']} points, the difference that nobody would act upon"
+        if "margin" in plan
+        else f"Margin: none was written down; {100 * comparison.margin:g} points here",
     ]
-    changes = comparison.changes or ["Nothing: question, metric, margin and baseline are those of the runs."]
-    views = [
-        [name, _view(arm.view, "train"), _view(arm.view, "eval", like="train")]
-        for arm, name in zip([comparison.baseline, *comparison.arms], tables.labels(comparison), strict=True)
+    changes = comparison.changes or [
+        "Nothing: question, metric, margin and baseline are those of the runs." if plan else "The runs have no plan."
     ]
     return [
         Text("Every run's folder keeps the plan as it stood before the run."),
         Bullets(lines),
         Text("Changed afterwards:"),
         Bullets(changes),
-        Table("What each arm sees", ["arm", "in training", "in testing"], views),
     ]
+
+
+def _views(comparison: "Comparison") -> list[Block]:
+    rows = [
+        [name, _view(arm.view, "train"), _view(arm.view, "eval", like="train")]
+        for arm, name in zip([comparison.baseline, *comparison.arms], tables.labels(comparison), strict=True)
+    ]
+    return [Table("What the network is shown", ["arm", "in training", "in testing"], rows)]
 
 
 def _view(view: dict[str, Any], kind: str, like: str = "") -> str:
     if like and view.get(kind) and view[kind] == view.get(like):
         return "the same"
-    steps = []
-    for step in view.get(kind) or []:
-        given = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in step.items()
-            if key != "op"
-        )
-        steps.append(f"{step.get('op')} ({given})" if given else str(step.get("op")))
-    words = ", then ".join(steps) or "plain pictures"
+    words = ", then ".join(map(_step, view.get(kind) or [])) or "plain pictures"
     if kind == "train" and view.get("shuffle_labels"):
         words += "; labels dealt out at random"
     if kind == "train" and view.get("seed_offset"):
         words += f"; seeds {view['seed_offset']} higher"
     return words
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """An operation and its settings in words; of one that holds others, those too."""
+
+    def said(value: Any) -> str:
+        if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+            return ", then ".join(map(_step, value))
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    given = ", ".join(f"{key} {said(value)}" for key, value in step.items() if key != "op")
+    return f"{step.get('op')} ({given})" if given else str(step.get("op"))
 
 
 def _sizes(comparison: "Comparison") -> list[Block]:

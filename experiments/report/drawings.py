@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import charts, tables
+from experiments import charts, dose, tables
 from experiments.report.blocks import Block, Picture, Text
 
 if TYPE_CHECKING:
@@ -39,20 +39,20 @@ def forest(comparison: "Comparison", suffix: str) -> list[Block]:
     return [_picture(f"forest{suffix}", charts.forest(comparison), f"Forest plot. {arms}.", caption)]
 
 
-def dose(comparison: "Comparison", suffix: str) -> list[Block]:
-    figure = charts.dose(comparison)
+def strength(comparison: "Comparison", suffix: str) -> list[Block]:
+    figure = dose.figure(comparison)
     if figure is None:
         return [Text("Fewer than three strengths were tried.")]
+    scale, unit = charts.units(comparison.metric)
     words = [
-        f"{space}{', inverted' if inverted else ''}: "
-        + ", ".join(f"x{factor:g} {charts.units(comparison.metric)[0] * arm.mean:.4g}" for factor, arm in members)
-        for (space, inverted), members in sorted(charts.dose_lines(comparison.arms).items())
+        f"{dose.name(*line)}: " + ", ".join(f"x{factor:g} {scale * arm.mean:.4g}" for factor, arm in members)
+        for line, members in sorted(dose.lines_of(comparison.arms).items())
     ]
     caption = (
-        "Means over seeds with 95 % t intervals; dashed and shaded: the baseline. Below, measured on test images as "
-        "the network sees them: share of channel values at 0 or 1, and number of colours in a picture."
+        "The two lower panels are measured on test images as the network sees them: share of channel values at 0 or 1, "
+        "and number of colours in a picture."
     )
-    alt = f"Test {comparison.metric}{charts.units(comparison.metric)[1]} against saturation factor. {'; '.join(words)}."
+    alt = f"{dose.sentence(comparison)}. Test {comparison.metric}{unit} against saturation factor. {'; '.join(words)}."
     return [_picture(f"dose{suffix}", figure, alt, caption)]
 
 

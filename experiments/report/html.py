@@ -41,6 +41,7 @@ img { display: block; height: auto; max-width: 100%; min-width: 34rem; margin: 0
 img.pixels { min-width: 26rem; margin: 0; }
 pre { overflow-x: auto; padding: .7rem; margin: .8rem 0; background: var(--band); border-radius: 6px; font-size: .82rem;
   line-height: 1.45; }
+@page { margin: 15mm; }
 @media print {
   :root { --ink: #000000; --soft: #333333; --ground: #ffffff; --line: #999999; --band: #eeeeee; --link: #000000; }
   body { max-width: none; padding: 0; font-size: 10pt; }
@@ -48,8 +49,8 @@ pre { overflow-x: auto; padding: .7rem; margin: .8rem 0; background: var(--band)
   .box { overflow: visible; border: none; }
   img, img.pixels { min-width: 0; max-height: 22cm; }
   table { font-size: 7.5pt; }
-  caption span { display: block; position: sticky; left: .6rem; max-width: min(60rem, calc(100vw - 3.5rem)); }
-th, td { padding: .15rem .3rem; }
+  caption span { position: static; max-width: none; }
+  th, td { padding: .15rem .3rem; }
   td, thead th { white-space: normal; }
   td.long { min-width: 0; }
   pre { white-space: pre-wrap; }

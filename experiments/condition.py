@@ -1,0 +1,40 @@
+"""Those settings of a run that make its result, and their digest; plain values, which are read without torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PARTS = ("data", "model", "aug", "train")
+
+
+def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[int]) -> dict[str, Any]:
+    """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, one folder by
+    two ways. parts: the settings of PARTS, by name; image_size: what that of the data means, [32, 32] for 32."""
+    settings = {part: dict(parts[part]) for part in PARTS}
+    for key in ("name", "space", "factor", "strength"):  # what the operations already say
+        settings["aug"].pop(key, None)
+    for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
+        if not settings["aug"].get(key):
+            settings["aug"].pop(key, None)
+    settings["train"].pop("name", None)
+    if settings["data"].pop("fold", None) is None:
+        settings["data"].pop("folds", None)
+    settings["data"]["image_size"] = list(image_size)
+    if "root" in settings["data"]:
+        settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())
+    return _plain(settings)
+
+
+def digest_of(condition: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits, those of a run folder's name."""
+    return hashlib.sha256(json.dumps(condition, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
