@@ -3,7 +3,6 @@
 import dataclasses
 import random
 import re
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from detector.metrics import evaluate
 from experiments import outcomes, paired, plans, predictions
 from experiments.comparison import NotComparable, compare
 from experiments.evidence import learning_speed
-from tests.trees import make_config, make_tree, write_run
+from tests.trees import changed, make_config, make_tree, one, write_run
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +22,6 @@ def study(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     make_tree(root, arms={"none": 0.9, "saturate_x8": 0.7, "saturate_x2": 0.9}, images=400)
     return outcomes.find(root).outcomes
-
-
-def changed(outcome, **facts):
-    return dataclasses.replace(outcome, facts=outcome.facts | facts)
-
-
-def one(listed, **asked):
-    [found], refused = compare(listed, **asked)
-    assert refused == []
-    return found
 
 
 def test_every_number_of_an_arm_is_what_its_predictions_give(study):
@@ -272,11 +261,8 @@ def drawn_outcomes(study, arms, seeds, images):
     return found
 
 
-def test_two_thousand_conditions_are_compared_in_seconds(study):
-    listed = drawn_outcomes(study, arms=2001, seeds=6, images=20)
-    started = time.process_time()
-    found = one(listed)
-    assert time.process_time() - started < 60  # 8 s on a core of its own
+def test_two_thousand_conditions_are_compared_and_none_claims_by_chance(study):
+    found = one(drawn_outcomes(study, arms=2001, seeds=6, images=20))
     assert len(found.arms) == 2000 and not [arm for arm in found.arms if arm.verdict.kind in ("win", "loss")]
 
 

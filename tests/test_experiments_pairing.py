@@ -6,7 +6,7 @@ import pytest
 
 from experiments import outcomes
 from experiments.comparison import NotComparable, compare
-from tests.trees import make_tree
+from tests.trees import changed, make_tree, one
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +15,6 @@ def study(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     make_tree(root, arms={"none": 0.9, "saturate_x8": 0.7, "saturate_x2": 0.9}, images=100)
     return outcomes.find(root).outcomes
-
-
-def changed(outcome, **facts):
-    return dataclasses.replace(outcome, facts=outcome.facts | facts)
-
-
-def one(listed, **asked):
-    [found], refused = compare(listed, **asked)
-    assert refused == []
-    return found
 
 
 def test_what_differs_within_pairs_is_counted_and_so_are_two_names_of_one_arm(study):

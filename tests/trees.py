@@ -1,9 +1,10 @@
 """Run folders as training leaves them, made without training: accuracy, spread and near-duplicates as a test wants."""
 
+import dataclasses
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,7 +18,9 @@ from detector.metrics import best_threshold, evaluate
 from detector.models import ModelSettings
 from detector.train import TrainSettings
 from experiments import record
+from experiments.comparison import Comparison, compare
 from experiments.config import AugSettings, Config, PlanSettings
+from experiments.outcomes import Outcome
 
 RECIPES: dict[str, dict[str, Any]] = {
     "parent": {},
@@ -194,3 +197,15 @@ def edit_provenance(folder: Path, *, code: str, torch: str) -> None:
 def drawn(text: str) -> np.random.Generator:
     """Random numbers that only a text decides."""
     return np.random.default_rng(zlib.crc32(text.encode()))
+
+
+def changed(outcome: Outcome, **facts) -> Outcome:
+    """The same run with other facts about where it comes from."""
+    return dataclasses.replace(outcome, facts=outcome.facts | facts)
+
+
+def one(listed: Sequence[Outcome], **asked) -> Comparison:
+    """The only comparison of these runs, of which none is refused."""
+    [found], refused = compare(listed, **asked)
+    assert refused == []
+    return found
