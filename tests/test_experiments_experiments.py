@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from experiments import run
+from experiments import run, studies
 from experiments.config import from_hydra
 
 FOLDER = Path(run.__file__).with_name("conf") / "experiment"
@@ -84,11 +84,11 @@ def test_an_experiment_without_m_is_a_sweep_too_and_a_flag_may_stand_anywhere(mo
 
 
 @pytest.mark.parametrize("sweep", ["aug=none seed=0", ["aug none"], [5], ["aug='none"]])
-def test_a_sweep_that_is_not_lines_of_settings_is_named(tmp_path, sweep):
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"plan": {"sweep": sweep}}))
-    with pytest.raises(run.Unusable, match=r"mine\.yaml: plan\.sweep: .*: expected a list of lines such as"):
-        run._sweep(path)
+def test_a_sweep_that_is_not_lines_of_settings_is_named(tmp_path, monkeypatch, sweep):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"plan": {"sweep": sweep}}))
+    monkeypatch.setattr(studies, "FOLDER", tmp_path)
+    with pytest.raises(studies.Unusable, match=r"mine\.yaml: plan\.sweep: .*: expected a list of lines such as"):
+        studies.sweep("mine")
 
 
 def test_what_a_yaml_interpolates_is_no_setting_of_its_own():
