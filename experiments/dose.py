@@ -55,7 +55,8 @@ def figure(comparison: "Comparison") -> Figure | None:
         panels[2].yaxis.set_major_locator(LogLocator(numticks=6))
         panels[2].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[2].yaxis.set_minor_locator(NullLocator())
-        drawn.suptitle(textwrap.fill(sentence(comparison), TITLE), x=0.01, ha="left", fontsize=14, fontweight="bold")
+        title = sentence(comparison).replace(" %", "\N{NO-BREAK SPACE}%")  # a number stays with its unit
+        drawn.suptitle(textwrap.fill(title, TITLE), x=0.01, ha="left", fontsize=14, fontweight="bold")
         drawn.supxlabel(textwrap.fill(_footing(comparison, lines), FOOT), x=0.01, ha="left", fontsize=10)
     return drawn
 
