@@ -71,7 +71,7 @@ def test_the_dose_figure_says_in_a_sentence_what_is_seen_and_claims_only_what_ev
     seen = "test accuracy 74.5 % in luma, 93.0 % on plain pictures"
     assert dose.sentence(compared) == f"Saturation x500: {seen}"  # three seeds claim nothing
     assert dose.sentence(dataclasses.replace(compared, arms=lost)) == f"Saturation x500 harms: {seen}"
-    drawn = texts(charts.svg(dose.figure(compared)))
+    drawn = [text.replace("\N{NO-BREAK SPACE}", " ") for text in texts(charts.svg(dose.figure(compared)))]
     assert "Saturation x500: test accuracy 74.5 % in luma, 93.0 % on plain" in drawn
     assert {
         "plain pictures",
