@@ -35,6 +35,12 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{EVENTS}*"))
 
 
+def newest_number(paths: Iterable[Path]) -> int:
+    """The largest number in the names of event files, by which TensorBoard orders them; 0 without any."""
+    numbers = [path.name.removeprefix(EVENTS).split(".")[0] for path in paths]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
 def curves(folder: Path) -> Curves:
     """Every scalar curve of a run, read from its event files: tag -> {step: value}.
 
@@ -109,8 +115,6 @@ def replace(folder: Path, sources: Mapping, page: Callable[[], Points]) -> bool:
         older = files(folder)
         if older and (folder / SOURCES).exists() and (folder / SOURCES).read_text() == text:
             return False
-        numbers = [path.name.removeprefix(EVENTS).split(".")[0] for path in older]
-        newest = max([int(number) for number in numbers if number.isdecimal()], default=0)
         with whole_file(folder / "page", "wb") as file:
             records = RecordWriter(file)
             now = time.time()
@@ -120,7 +124,7 @@ def replace(folder: Path, sources: Mapping, page: Callable[[], Points]) -> bool:
                 *(Event(wall_time=now, step=step, summary=summary) for step, summary in page()),
             ):
                 records.write(event.SerializeToString())
-        (folder / "page").replace(folder / f"{EVENTS}{max(int(time.time()), newest + 1):010d}")
+        (folder / "page").replace(folder / f"{EVENTS}{max(int(time.time()), newest_number(older) + 1):010d}")
         for path in older[:-1]:
             path.unlink()
         for path in older[-1:]:

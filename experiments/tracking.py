@@ -26,9 +26,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary
 
-from experiments import figures
+from experiments import events, figures
+from experiments.events import EVENTS
 
-EVENTS = "events.out.tfevents."
 SMALLEST_VIEW = 96
 
 
@@ -71,7 +71,7 @@ class Tracker:
                 os.fsync(self._file.fileno())
             except OSError as error:
                 self._lose(error)
-        return {path.name: path.stat().st_size for path in _event_files(self._folder)}
+        return {path.name: path.stat().st_size for path in events.files(self._folder)}
 
     def losses(self, steps: Sequence[int], values: Sequence[float], learning_rates: Sequence[float]) -> None:
         """train/loss and train/learning_rate along optimiser steps."""
@@ -149,12 +149,12 @@ class Tracker:
     def _add(self, summaries: Iterable[tuple[int, Summary]]) -> None:
         self._write(Event(wall_time=time.time(), step=int(step), summary=found) for step, found in summaries)
 
-    def _write(self, events: Iterable[Event]) -> None:
+    def _write(self, found: Iterable[Event]) -> None:
         if not self._file:
             return
         records = RecordWriter(self._file)
         try:
-            for event in events:
+            for event in found:
                 records.write(event.SerializeToString())
             records.flush()
         except OSError as error:
@@ -169,17 +169,11 @@ class Tracker:
             self._file = None
 
 
-def _event_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{EVENTS}*"))
-
-
 def _cut(folder: Path, sizes: Mapping[str, int]) -> int:
     """Take the event files back to `sizes`, and return the largest number that any of them had in its name."""
-    newest = 0
-    found = _event_files(folder)
+    found = events.files(folder)
+    newest = events.newest_number(found)
     for path in found:
-        number = path.name.removeprefix(EVENTS).split(".")[0]
-        newest = max(newest, int(number) if number.isdecimal() else 0)
         size = sizes.get(path.name)
         if size is None:
             path.unlink()
@@ -198,8 +192,7 @@ def _scalars(values: Mapping[str, float]) -> Summary:
 def _picture(tag: str, picture: Image.Image) -> Summary:
     png = io.BytesIO()
     picture.save(png, format="PNG")
-    image = Summary.Image(height=picture.height, width=picture.width, colorspace=3, encoded_image_string=png.getvalue())
-    return Summary(value=[Summary.Value(tag=tag, image=image)])
+    return events.picture(tag, png.getvalue())
 
 
 def _drawn(figure: Figure) -> Image.Image:
