@@ -1,13 +1,15 @@
 """Which runs belong to an experiment that was written down beforehand."""
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hydra import compose, initialize_config_module
 
-from experiments import studies
+from experiments import aggregates, compare, studies
 from experiments.config import from_hydra
 from experiments.outcomes import Found, find
+from experiments.report import __main__ as report
 from tests.trees import make_tree
 
 
@@ -35,3 +37,28 @@ def test_only_the_runs_of_the_experiment_are_left(tmp_path, monkeypatch):
 def test_an_unknown_experiment_is_answered_with_those_there_are():
     with pytest.raises(studies.Unusable, match="experiment 'nosuch': expected one of ab_cifake, arms"):
         studies.folders("nosuch")
+
+
+@pytest.fixture
+def part(tmp_path, monkeypatch):
+    """A tree of three arms of which an experiment has two, and a baseline of another recipe that stands alone."""
+    made = make_tree(tmp_path / "runs", arms={"none": 0.9, "saturate_x8": 0.8, "invert": 0.9}, images=40)
+    make_tree(tmp_path / "runs", arms={"none": 0.9}, recipe="fast", images=40, seeds=range(2))
+    inside = {"/".join(folder.parts[-4:]) for folder in made if "invert" not in folder.parts}
+    monkeypatch.setattr(studies, "folders", lambda name: inside)
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path
+
+
+def test_compare_and_report_take_one_experiment_and_a_lone_baseline_is_named_and_no_fault(part, monkeypatch, capsys):
+    monkeypatch.setattr(aggregates, "refresh", refreshed := mock.Mock())
+    for words in ([], ["--experiment", "any"]):
+        monkeypatch.setattr("sys.argv", ["compare", str(part / "runs"), *words])
+        assert compare._main() == 0
+        out, err = capsys.readouterr()
+        assert "saturate_x8 " in out and err == "" and ("invert " in out) == (not words)
+        assert ("nothing to hold against none: " in out) == (not words)
+    refreshed.assert_called_once()  # TensorBoard shows all arms of a family, not those of one look
+    monkeypatch.setattr("sys.argv", ["report", str(part / "runs"), "--experiment", "any", "--out", str(part / "out")])
+    assert report.main() == 0
+    assert {outcome.aug for outcome in find(part / "out").outcomes} == {"none", "saturate_x8"}
