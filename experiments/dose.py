@@ -52,7 +52,7 @@ def figure(comparison: "Comparison") -> Figure | None:
         panels[2].set(yscale="log", xlabel="saturation factor (log scale; 1 leaves saturation as it is)", xscale="log")
         panels[2].set_xticks(factors, [f"{factor:g}" for factor in factors])
         panels[2].xaxis.set_minor_locator(NullLocator())
-        panels[2].yaxis.set_major_locator(LogLocator(numticks=6))
+        panels[2].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
         panels[2].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[2].yaxis.set_minor_locator(NullLocator())
         title = sentence(comparison).replace(" %", "\N{NO-BREAK SPACE}%")  # a number stays with its unit

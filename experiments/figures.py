@@ -88,16 +88,18 @@ def contact_sheet(columns: Mapping[str, np.ndarray], row_labels: Sequence[str], 
 
 def view_grid(before: np.ndarray, after: np.ndarray, labels: np.ndarray, scores: np.ndarray, scale: int) -> Image.Image:
     """Pictures before (upper row) and after (lower row) the transform, four side by side; label and score below.
+    One row where the transform leaves all of them as they are.
 
     before, after: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1].
     """
     _check("before", before, len(labels))
     _check("after", after, len(labels))
+    rows = {"before": before, "after": after} if not np.array_equal(before, after) else {"as it is": before}
     captions = [(NAMES[int(label)], f"{score:.3f}") for label, score in zip(labels, scores, strict=True)]
     sheets = [
         _sheet(
-            [list(before[four]), list(after[four])],
-            row_labels=("before", "after"),
+            [list(pictures[four]) for pictures in rows.values()],
+            row_labels=list(rows),
             captions=[("label", "p(fake)"), *captions[four]],
             scale=scale,
         )

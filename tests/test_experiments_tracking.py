@@ -11,7 +11,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from experiments.figures import COLORS, contact_sheet, roc
+from experiments.figures import COLORS, contact_sheet, roc, view_grid
 from experiments.tracking import EVENTS, Tracker
 
 LABELS = np.repeat([0, 1], 8)
@@ -65,6 +65,12 @@ def test_a_grid_shows_the_pictures_of_its_class_enlarged_pixel_by_pixel(tmp_path
         for place in range(16):
             for picture in (before[place], after[place]):
                 assert stands_in(grid, picture.repeat(3, axis=0).repeat(3, axis=1)) == (LABELS[place] == label)
+
+
+def test_pictures_that_the_view_leaves_alone_are_shown_once():
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    once, twice = (view_grid(pictures, after, LABELS[:4], SCORES[:4], 3) for after in (pictures, 255 - pictures))
+    assert once.height <= twice.height - 24 and stands_in(np.asarray(once), pictures[0].repeat(3, 0).repeat(3, 1))
 
 
 def stands_in(sheet: np.ndarray, picture: np.ndarray) -> bool:

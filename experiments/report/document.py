@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import charts, tables, wording
-from experiments.report import drawings, instrument, method, origin
+from experiments.report import drawings, instrument, method, origin, single
 from experiments.report.blocks import Block, Bullets, Code, Picture, Report, Section, Table, Text
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def report(
             Section("What each arm sees", each(_views)),
             Section("Learning", drawn(drawings.learning)),
             Section("Confusion matrices", drawn(drawings.confusions)),
+            Section("What one pair says", each(single.blocks)),
             Section("Example pictures", drawn(examples)),
             Section("Checks of the instrument", each(instrument.checks)),
             Section("Which test, and what cannot be concluded", each(method.blocks)),

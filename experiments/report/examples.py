@@ -60,6 +60,7 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
     picked = [np.sort(lot.permutation(places)[:SHOWN]) for _, _, places in chosen]
     before, after = seen(run, np.concatenate(picked).astype(np.int64))
     blocks: list[Block] = [Text(f"{name}, seed {run.seed}", heading=True)]
+    shown = "as they are, for" if np.array_equal(before, after) else "before and after the view"
     start = 0
     for (kind, words, places), few in zip(chosen, picked, strict=True):
         here = slice(start, start + len(few))
@@ -74,7 +75,7 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
         blocks.append(
             Picture(
                 f"{file}-{kind.replace(' ', '-')}",
-                f"{len(few)} pictures, {words}, before and after the view {name}; scores {listed}.",
+                f"{len(few)} pictures, {words}, {shown} {name}; scores {listed}.",
                 f"{name}, {kind}: {words}, {share}.",
                 _png(sheet),
             )

@@ -36,6 +36,7 @@ td { white-space: nowrap; }
 td.long { white-space: normal; min-width: 16rem; }
 thead th { background: var(--band); white-space: nowrap; vertical-align: bottom; }
 figure { margin: 1rem 0; }
+figure.pixels { display: inline-block; vertical-align: top; margin-right: 1rem; max-width: 100%; }
 figure .box { background: #ffffff; margin-bottom: 0; width: fit-content; max-width: 100%; }
 img { display: block; height: auto; max-width: 100%; min-width: 34rem; margin: 0 auto; background: #ffffff; }
 img.pixels { min-width: 26rem; margin: 0; }
@@ -118,7 +119,7 @@ def _picture(picture: Picture) -> str:
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     pixels = "" if picture.svg is not None else ' class="pixels"'
     return (
-        f'<figure>\n<div class="box" tabindex="0" role="region" aria-label="{escape(picture.caption)}">'
+        f'<figure{pixels}>\n<div class="box" tabindex="0" role="region" aria-label="{escape(picture.caption)}">'
         f'<img{pixels} src="{source}" alt="{escape(picture.alt)}"></div>\n'
         f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>"
     )
