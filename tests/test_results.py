@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tables, wording
+from experiments import dose, tables, wording
 from experiments.comparison import compare
 from experiments.outcomes import find
 
@@ -37,6 +37,18 @@ def test_every_committed_run_was_made_by_committed_code(folder):
     outcomes = find(folder).outcomes
     assert outcomes and not any(outcome.facts["dirty"] for outcome in outcomes)
     assert all(outcome.plan.get("experiment") for outcome in outcomes)
+
+
+def test_the_dose_response_stands_in_the_readme_as_the_runs_give_it():
+    [comparison], _ = compare(find(ROOT / "results" / "dose_response").outcomes)
+    readme = (ROOT / "README.md").read_text()
+    for line, arms in dose.lines_of(comparison.arms).items():
+        cells = [f"**{points(arm)}**" if arm.verdict.kind == "loss" else points(arm) for _, arm in arms]
+        assert f"| {dose.name(*line)} | {' | '.join(cells)} |" in readme
+
+
+def points(arm) -> str:
+    return tables.points(arm.differences.mean(), "+z.2f").replace("+0.00", "0.00")
 
 
 def test_the_first_answer_stands_in_the_readme_as_the_runs_give_it():
