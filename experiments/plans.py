@@ -74,11 +74,16 @@ def _since(experiment: str, plan: dict[str, Any]) -> list[str]:
         return [f"{where}: not there any more, or not yet"]
     except (KeyError, TypeError, ValueError, yaml.YAMLError):
         return [f"{where}: holds no plan that can be read, so what was changed in it is not known"]
-    return [
-        f"{where}: plan.{key} is {_shown(key, value)} now, {_shown(key, plan[key])} when the runs were made"
-        for key, value in now.items()
-        if key in plan and not _same(value, plan[key])
-    ]
+    changed = {key: value for key, value in now.items() if key in plan and not _same(value, plan[key])}
+    return [f"{where}: plan.{_change(key, value, plan[key])} when the runs were made" for key, value in changed.items()]
+
+
+def _change(key: str, now: Any, before: Any) -> str:
+    if key == "sweep" and isinstance(now, list) and isinstance(before, list):
+        added = "; ".join(str(line) for line in now if line not in before) or "no line of its own"
+        gone = "; ".join(str(line) for line in before if line not in now) or "no other line"
+        return f"sweep has {added} now, had {gone}"
+    return f"{key} is {_shown(key, now)} now, {_shown(key, before)}"
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from datasets.build import SOURCES
@@ -205,6 +206,13 @@ def test_a_plan_that_was_changed_is_told(study, tmp_path, monkeypatch):
     monkeypatch.setattr(plans, "EXPERIMENTS", tmp_path)
     assert one(study).changes == [
         "experiments/conf/experiment/ab_cifake.yaml: plan.margin is 2 points now, 0.5 points when the runs were made"
+    ]
+    longer = [f"aug=none,{'x' * 60} seed=range(6)", "aug=invert seed=range(6)"]
+    (tmp_path / "ab_cifake.yaml").write_text(yaml.safe_dump({"plan": {"sweep": longer}}))
+    fewer = [dataclasses.replace(o, plan=o.plan | {"sweep": [longer[0].replace("6)", "3)"), longer[1]]}) for o in study]
+    assert one(fewer).changes == [
+        f"experiments/conf/experiment/ab_cifake.yaml: plan.sweep has {longer[0]} now, "
+        f"had {longer[0].replace('6)', '3)')} when the runs were made"
     ]
     for broken in ("- 1", "plan: [1", "question: x", ""):
         (tmp_path / "ab_cifake.yaml").write_text(broken)

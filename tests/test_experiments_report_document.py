@@ -30,7 +30,7 @@ def test_arms_with_too_few_pairs_are_not_counted_as_undecided(compared):
         for place in range(4)
     ]
     answer = document.answer(dataclasses.replace(compared, arms=few))
-    assert "1 of 4 arms stay undecided and 3 of 4 arms were explored only" in answer
+    assert "1 of 4 arms stays undecided and 3 of 4 arms were explored only" in answer
 
 
 def test_an_operation_that_holds_others_is_told_in_words():

@@ -92,7 +92,11 @@ def answer(comparison: "Comparison") -> str:
     if len(arms) <= SENTENCE:
         words = [f"{names[id(arm)]} {_ends(arm, comparison)}" for arm in arms]
         return f"{held}, {_listed(words)}{changed}."
-    words = [f"{kinds[kind]} of {len(arms)} arms {verb}" for kind, verb in _plural(comparison) if kinds[kind]]
+    words = [
+        f"{kinds[kind]} of {len(arms)} arms {one if kinds[kind] == 1 else more}{rest}"
+        for kind, one, more, rest in _counted(comparison)
+        if kinds[kind]
+    ]
     best, worst = (f"{names[id(arm)]} {drawings.size(arm)}" for arm in (arms[0], arms[-1]))
     return f"{held}, {_listed(words)}; the best mean is {best}, the worst {worst}{changed}."
 
@@ -106,13 +110,14 @@ def _ends(arm: "Arm", comparison: "Comparison") -> str:
     return f"{VERBS[arm.verdict.kind]}{within} ({drawings.size(arm)})"
 
 
-def _plural(comparison: "Comparison") -> list[tuple[str, str]]:
+def _counted(comparison: "Comparison") -> list[tuple[str, str, str, str]]:
+    """Verdict, its verb for one arm and for more, what follows the verb."""
     return [
-        ("win", "win"),
-        ("loss", "lose"),
-        ("equivalent", f"are equivalent within ±{100 * comparison.margin:g} points"),
-        ("undecided", "stay undecided"),
-        ("exploratory", "were explored only, which claims nothing"),
+        ("win", "wins", "win", ""),
+        ("loss", "loses", "lose", ""),
+        ("equivalent", "is", "are", f" equivalent within ±{100 * comparison.margin:g} points"),
+        ("undecided", "stays", "stay", " undecided"),
+        ("exploratory", "was", "were", " explored only, which claims nothing"),
     ]
 
 
