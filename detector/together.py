@@ -1,0 +1,200 @@
+"""Several trainings as one: networks that differ in their weights alone, stacked, and stepped by the same kernels."""
+
+import copy
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from detector.batches import Pictures
+from detector.color import View
+from detector.dropout import drawing, image_keys
+
+from detector.train import Epoch, NotFinite, Steps, Training, fit_all, gradients
+
+LEAST_FREE = 0.1  # of the free memory, left to everything that is not counted
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of several that are trained together: where it stands, what it sees, what it is drawn by."""
+
+    training: Training
+    view: View
+    seed: int
+
+
+class CannotStack(ValueError):
+    """Trainings that cannot be one; its text is the reason, in one line."""
+
+
+def fit_together(
+    members: Sequence[Member], pictures: Pictures, rows: Tensor
+) -> Iterator[tuple[int, Steps | Epoch | NotFinite]]:
+    """`fit` for all of them at once: each has its own weights, optimiser state, order, view and dropout.
+
+    They share settings, kind of network and epoch; each ends where it would alone but for rounding. Yields (a member's
+    place, its event). With Epoch, that member's training is at the end of it: it can be saved, resumed alone or with
+    others, and its network used. NotFinite ends that member and no other. Raises CannotStack before any step.
+    """
+    if len(members) == 1:
+        return fit_all(members[0].training, pictures, rows, members[0].view, [members[0].seed])
+    # side by side where they share a view, so that it is applied to a piece of the batch
+    alike = [next(i for i, other in enumerate(members) if other.view == member.view) for member in members]
+    places = sorted(range(len(members)), key=alike.__getitem__)
+    members = [members[place] for place in places]
+    views = Views([member.view for member in members])
+    _check(members, views, pictures, rows)
+    return _events(_stacked(members, num_images=len(rows)), members, places, views, pictures, rows)
+
+
+def _events(
+    group: Training, members: Sequence[Member], places: Sequence[int], views: "Views", pictures: Pictures, rows: Tensor
+) -> Iterator[tuple[int, Steps | Epoch | NotFinite]]:
+    for number, event in fit_all(group, pictures, rows, views, [member.seed for member in members]):
+        if isinstance(event, Epoch):
+            _hand_back(group, number, members[number].training)
+        yield places[number], event
+
+
+class Stacked(nn.Module):
+    """Networks of one kind as one in training: images (N * B, ...), each network's after those of the one before, ->
+    logits (N * B, 1). Every weight is a tensor of theirs along a new first dimension."""
+
+    def __init__(self, models: Sequence[nn.Module]):
+        super().__init__()
+        weights, self.state = stack_module_state(list(models))
+        self.names, self.weights = list(weights), nn.ParameterList(weights.values())
+        self.kind = (copy.deepcopy(models[0]).train(),)  # in a tuple, as its own weights are none of ours
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Every network sees its own pictures. torch.vmap makes grouped convolutions and batched matrix products."""
+
+        def alone(weights: dict[str, Tensor], state: dict[str, Tensor], images: Tensor, keys: Tensor) -> Tensor:
+            with drawing(keys):
+                return functional_call(self.kind[0], (weights, state), (images,))
+
+        weights, kind = self.tensors(), images.device.type
+        if torch.is_autocast_enabled(kind):
+            # vmap takes convolutions out of autocast's sight, so that all is cast here
+            dtype = torch.get_autocast_dtype(kind)
+            images, weights = images.to(dtype), {name: weight.to(dtype) for name, weight in weights.items()}
+        pieces = (tensor.unflatten(0, (len(self.weights[0]), -1)) for tensor in (images, image_keys()))
+        with torch.autocast(kind, enabled=False):
+            return torch.vmap(alone)(weights, self.state, *pieces).flatten(0, 1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The stacked weights by the names that each network has for them."""
+        return dict(zip(self.names, self.weights, strict=True))
+
+
+class Views:
+    """The views of members, equal ones side by side: each applied once to the pictures of all that share it."""
+
+    def __init__(self, views: Sequence[View]):
+        self.shared = [(view, len(list(equal))) for view, equal in itertools.groupby(views)]
+
+    def __call__(self, images: Tensor, keys: Tensor, indices: Tensor) -> Tensor:
+        """As a View's, for the pictures of one member after those of another."""
+        counts = [count for _, count in self.shared]
+        sizes = [len(images) // sum(counts) * count for count in counts]
+        pieces = zip(*(tensor.split(sizes) for tensor in (images, keys, indices)), strict=True)
+        return torch.cat([view(*piece) for (view, _), piece in zip(self.shared, pieces, strict=True)])
+
+
+def _check(members: Sequence[Member], views: Views, pictures: Pictures, rows: Tensor) -> None:
+    """CannotStack where they differ in what they must share, or their network is not the same stacked as alone."""
+    first = members[0].training
+    for other in (member.training for member in members):
+        if other.settings != first.settings:
+            raise CannotStack(f"their settings differ: {first.settings} and {other.settings}")
+        if (other.epoch, other.step) != (first.epoch, first.step):
+            raise CannotStack(f"they stand at different epochs: {first.epoch} and {other.epoch}")
+    few = rows[:2]
+    batch = next(pictures.batches(few.repeat(len(members)), len(few) * len(members)))
+    keys = torch.zeros((2, len(members)), dtype=torch.int64, device=pictures.device)
+    try:
+        stacked = Training.of(
+            Stacked([member.training.model for member in members]), first.settings, num_images=len(rows)
+        )
+        together, _ = gradients(stacked, batch, views, keys)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise CannotStack(" ".join(str(error).split())) from error
+    alone, _ = gradients(copy.deepcopy(first), next(pictures.batches(few, len(few))), members[0].view, keys[:, :1])
+    if not torch.allclose(together[0], alone[0], rtol=1e-2, atol=1e-2, equal_nan=True):
+        raise CannotStack("this network gives other logits when it is stacked")
+
+
+def _stacked(members: Sequence[Member], *, num_images: int) -> Training:
+    """One training whose network and optimiser state are theirs."""
+    states = [member.training.state_dict() for member in members]
+    model = Stacked([member.training.model for member in members])
+    group = Training.of(model, members[0].training.settings, num_images=num_images)
+    moments = {
+        index: {
+            name: value if name == "step" else torch.stack([s["optimizer"]["state"][index][name] for s in states])
+            for name, value in state.items()
+        }
+        for index, state in states[0]["optimizer"]["state"].items()
+    }
+    optimizer = states[0]["optimizer"] | {"state": moments}
+    group.load_state_dict(states[0] | {"model": model.state_dict(), "optimizer": optimizer})
+    return group
+
+
+def _hand_back(group: Training, place: int, training: Training) -> None:
+    """Bring a member's own training to where it stands in the group."""
+    model, state = group.model, group.state_dict()
+    assert isinstance(model, Stacked)
+    mine = {name: tensor[place] for name, tensor in (model.tensors() | model.state).items()}
+    moments = {
+        index: {name: value.clone() if name == "step" else value[place] for name, value in moment.items()}
+        for index, moment in state["optimizer"]["state"].items()
+    }
+    training.load_state_dict(
+        {
+            **state,
+            "model": {name: mine[name] for name in training.model.state_dict()},
+            "optimizer": state["optimizer"] | {"state": moments},
+            "scheduler": copy.deepcopy(state["scheduler"]),
+        }
+    )
+
+
+def how_many_fit(member: Member, pictures: Pictures) -> int:
+    """How many like this one can be trained together in the memory that is free on the device, at least 1.
+
+    Counted in a step of a copy: weights, gradients and Adam's moments, all but the gradients also in each run's own
+    training; what the step keeps for the backward pass, twice as that has as much in hand.
+    """
+    training = copy.deepcopy(member.training)
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    batch = next(pictures.batches(torch.arange(min(training.settings.batch_size, len(pictures))), len(pictures)))
+    keys = torch.zeros((2, 1), dtype=torch.int64, device=pictures.device)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        gradients(training, batch, member.view, keys)
+    weights = sum(parameter.nbytes for parameter in training.model.parameters())
+    each = 7 * weights + 2 * sum(kept.values()) + 3 * batch.images.nbytes
+    return max(1, int((1 - LEAST_FREE) * _free(pictures.device) / each))
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that can be had: on CUDA also those that torch holds ready."""
+    if device.type == "cuda":
+        ready = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + ready
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no Linux: half of what the machine has
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
