@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+
+PRODUCTS: Any = torch.backends.cuda.matmul
+CONVOLUTIONS: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
 def of_network(device: torch.device, precision: str) -> torch.autocast:
@@ -23,7 +27,7 @@ def of_colour(device: torch.device) -> Iterator[None]:
         if device.type != "cuda":
             yield
             return
-        before = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+        before = PRODUCTS.fp32_precision, CONVOLUTIONS.fp32_precision
         _set_cuda("ieee", "ieee")
         try:
             yield
@@ -32,5 +36,5 @@ def of_colour(device: torch.device) -> Iterator[None]:
 
 
 def _set_cuda(products: str, convolutions: str) -> None:
-    torch.backends.cuda.matmul.fp32_precision = products
-    torch.backends.cudnn.conv.fp32_precision = convolutions
+    PRODUCTS.fp32_precision = products
+    CONVOLUTIONS.fp32_precision = convolutions

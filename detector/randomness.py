@@ -42,13 +42,16 @@ def uniform(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
 def words(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
     """What `uniform` takes its bits from: int64 numbers, which are keys themselves for drawing further."""
     assert indices.dtype == torch.int64, indices.dtype
-    if isinstance(key, Tensor):
-        start = _mixed_words(_mixed_words(key) + slot)
-    else:
-        start = _signed(_mixed(_mixed(key) + slot))
     # int64 wraps around, as the 64-bit words of the original do. Its last step is left out: it changes only the lower
     # bits, and `uniform` keeps the upper ones
-    return _multiplied(indices * _signed(STEP) + start)
+    return _multiplied(indices * _signed(STEP) + _start(key, slot))
+
+
+def _start(key: int | Tensor, slot: int) -> int | Tensor:
+    """Where the counter of this key and slot begins."""
+    if isinstance(key, Tensor):
+        return _mixed_words(_mixed_words(key) + slot)
+    return _signed(_mixed(_mixed(key) + slot))
 
 
 def _multiplied(words: Tensor) -> Tensor:

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 WARM_UP = 3  # steps before recording, in which libraries choose their kernels and set up their memory
 
 
+def can_record(device: torch.device) -> bool:
+    """Whether steps on this kind of device are recorded."""
+    return device.type == "cuda"
+
+
 class Recorded:
     """`step` (rows, int64 (n,) on the device -> two tensors, and gradients in the parameters of `model`), replayed.
 

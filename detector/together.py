@@ -14,7 +14,6 @@ from torch.func import functional_call, stack_module_state
 from detector.batches import Pictures
 from detector.color import View
 from detector.dropout import drawing, image_keys
-
 from detector.train import Epoch, NotFinite, Steps, Training, fit_all, gradients
 
 LEAST_FREE = 0.1  # of the free memory, left to everything that is not counted
@@ -125,8 +124,9 @@ def _check(members: Sequence[Member], views: Views, pictures: Pictures, rows: Te
         together, _ = gradients(stacked, batch, views, keys)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CannotStack(" ".join(str(error).split())) from error
-    alone, _ = gradients(copy.deepcopy(first), next(pictures.batches(few, len(few))), members[0].view, keys[:, :1])
-    if not torch.allclose(together[0], alone[0], rtol=1e-2, atol=1e-2, equal_nan=True):
+    last = copy.deepcopy(members[-1].training)
+    alone, _ = gradients(last, next(pictures.batches(few, len(few))), members[-1].view, keys[:, -1:])
+    if not torch.allclose(together[-1], alone[0], rtol=1e-2, atol=1e-2, equal_nan=True):
         raise CannotStack("this network gives other logits when it is stacked")
 
 
@@ -167,10 +167,15 @@ def _hand_back(group: Training, place: int, training: Training) -> None:
 
 
 def how_many_fit(member: Member, pictures: Pictures) -> int:
-    """How many like this one can be trained together in the memory that is free on the device, at least 1.
+    """How many like this one can be trained together in the memory that is free on the device, at least 1."""
+    return max(1, int((1 - LEAST_FREE) * _free(pictures.device) / memory_of(member, pictures)))
 
-    Counted in a step of a copy: weights, gradients and Adam's moments, all but the gradients also in each run's own
-    training; what the step keeps for the backward pass, twice as that has as much in hand.
+
+def memory_of(member: Member, pictures: Pictures) -> int:
+    """Bytes that one more member takes, counted in a step of a copy.
+
+    Weights, gradients and Adam's two moments, all but the gradients once in the group and once in its own training;
+    what the step keeps for the backward pass, and as much again for the backward pass itself; the batch.
     """
     training = copy.deepcopy(member.training)
     kept: dict[int, int] = {}
@@ -179,13 +184,13 @@ def how_many_fit(member: Member, pictures: Pictures) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    batch = next(pictures.batches(torch.arange(min(training.settings.batch_size, len(pictures))), len(pictures)))
+    rows = torch.arange(training.settings.batch_size) % len(pictures)
+    batch = next(pictures.batches(rows, len(rows)))
     keys = torch.zeros((2, 1), dtype=torch.int64, device=pictures.device)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         gradients(training, batch, member.view, keys)
     weights = sum(parameter.nbytes for parameter in training.model.parameters())
-    each = 7 * weights + 2 * sum(kept.values()) + 3 * batch.images.nbytes
-    return max(1, int((1 - LEAST_FREE) * _free(pictures.device) / each))
+    return 7 * weights + 2 * sum(kept.values()) + 3 * batch.images.nbytes
 
 
 def _free(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from detector.color import View
 from detector.dropout import drawing
 from detector.predict import probabilities
 from detector.randomness import derive, permutation, words
-from detector.recorded import Recorded
+from detector.recorded import Recorded, can_record
 
 
 @dataclass
@@ -168,7 +168,7 @@ def fit_all(
     keys = torch.zeros((2, len(seeds)), dtype=torch.int64, device=device)  # of the view, of dropout
     together = settings.batch_size * len(seeds)
     recorded = None
-    if device.type == "cuda" and pictures.resident:
+    if can_record(device) and pictures.resident:
         recorded = Recorded(lambda rows: gradients(training, pictures.at(rows), view, keys), training.model)
     alive = list(range(len(seeds)))
     while alive and training.epoch < settings.epochs:
@@ -179,7 +179,7 @@ def fit_all(
         keys.copy_(torch.tensor([[derive(seed, use, epoch) for seed in seeds] for use in ("augmentation", "dropout")]))
         training.model.train()
         if recorded:
-            results = map(recorded, order.to(device).split(together))
+            results = (recorded(rows) for rows in order.to(device).split(together))
         else:
             results = (gradients(training, batch, view, keys) for batch in pictures.batches(order, together))
         logits_seen: list[Tensor] = []
