@@ -8,7 +8,8 @@ from detector import arithmetic
 from detector.batches import Pictures
 from detector.color import View
 
-PIXELS = 500 * 32 * 32  # of a batch: what one step of evaluation holds at once
+# of a batch: what one step of evaluation holds at once
+PIXELS = {"cpu": 500 * 32 * 32, "cuda": 4000 * 32 * 32}
 
 
 @torch.inference_mode()
@@ -22,7 +23,7 @@ def predict(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, k
     logits = []
     dtype = next(model.parameters()).dtype
     height, width = pictures.size
-    for batch in pictures.batches(rows, max(1, PIXELS // (height * width))):
+    for batch in pictures.batches(rows, max(1, PIXELS[pictures.device.type] // (height * width))):
         with arithmetic.of_network(pictures.device, precision):
             logits.append(model(view(batch.images, key, batch.rows).to(dtype)).squeeze(1))
     model.train(training)

@@ -49,8 +49,12 @@ class Recorded:
         """The step on the stream on which it will be recorded, as libraries set up their memory for each stream."""
         self.stream = self.stream or torch.cuda.Stream()
         self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            result = self.step(rows)
+        before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # the fastest kernels are kept
+        try:
+            with torch.cuda.stream(self.stream):
+                result = self.step(rows)
+        finally:
+            torch.backends.cudnn.benchmark = before
         torch.cuda.current_stream().wait_stream(self.stream)
         return result
 

@@ -161,7 +161,6 @@ def _hand_back(group: Training, place: int, training: Training) -> None:
             **state,
             "model": {name: mine[name] for name in training.model.state_dict()},
             "optimizer": state["optimizer"] | {"state": moments},
-            "scheduler": copy.deepcopy(state["scheduler"]),
         }
     )
 

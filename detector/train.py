@@ -171,7 +171,7 @@ def fit_all(
     if can_record(device) and pictures.resident:
         recorded = Recorded(lambda rows: gradients(training, pictures.at(rows), view, keys), training.model)
     alive = list(range(len(seeds)))
-    while alive and training.epoch < settings.epochs:
+    while training.epoch < settings.epochs:
         started = time.perf_counter()
         epoch = training.epoch + 1
         orders = torch.stack([rows[permutation(seed, epoch, len(rows))] for seed in seeds])
@@ -192,11 +192,13 @@ def fit_all(
             logits_seen.append(logits)
             losses.append(loss)
             if len(losses) == settings.log_every or images == len(rows):
+                every = torch.stack(losses, dim=1).tolist()  # waits for the device
+                events = [(place, _steps(training, every[place], rates, images)) for place in alive]
+                alive = [place for place, event in events if isinstance(event, Steps)]
                 paused = time.perf_counter()
-                for place, event in _steps(training, losses, rates, images, alive):
-                    if isinstance(event, NotFinite):
-                        alive.remove(place)
-                    yield place, event
+                yield from events
+                if not alive:
+                    return
                 started += time.perf_counter() - paused  # what the consumer does with it is not training
                 losses, rates = [], []
         training.epoch = epoch
@@ -227,22 +229,12 @@ def gradients(
     return logits.detach(), losses.detach()
 
 
-def _steps(
-    training: Training, losses: list[Tensor], rates: list[float], images: int, places: Sequence[int]
-) -> Iterator[tuple[int, Steps | NotFinite]]:
-    """The steps since the last look, for each of `places`; looking waits for the device."""
-    every = torch.stack(losses, dim=1).tolist()
-    steps = list(range(training.step - len(losses) + 1, training.step + 1))
-    for place in tuple(places):
-        values = every[place]
-        wrong = next((i for i, value in enumerate(values) if not np.isfinite(value)), None)
-        if wrong is None:
-            yield place, Steps(steps, values, rates, images)
-            continue
-        yield (
-            place,
-            NotFinite(
-                f"the loss became {values[wrong]} at step {steps[wrong]} (epoch {training.epoch + 1}, learning rate "
-                f"{rates[wrong]:g}, batch size {training.settings.batch_size}); try a smaller train.learning_rate"
-            ),
-        )
+def _steps(training: Training, losses: list[float], rates: list[float], images: int) -> Steps | NotFinite:
+    first = training.step - len(losses) + 1
+    for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), first):
+        if not np.isfinite(loss):
+            return NotFinite(
+                f"the loss became {loss} at step {step} (epoch {training.epoch + 1}, learning rate {rate:g}, "
+                f"batch size {training.settings.batch_size}); try a smaller train.learning_rate"
+            )
+    return Steps(list(range(first, training.step + 1)), losses, rates, images)
