@@ -2,20 +2,24 @@
 
 import copy
 import itertools
+import math
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
+from torch import Tensor
 
 from detector.batches import Pictures
 from detector.color import View
-from detector.dropout import drawing, image_keys
+from detector.recorded import WARM_UP, Recorded, can_record
+from detector.stacked import WAYS, Stacked
 from detector.train import Epoch, NotFinite, Steps, Training, fit_all, gradients
 
+TIMED = 5  # steps of each way of stacking
 LEAST_FREE = 0.1  # of the free memory, left to everything that is not counted
 
 
@@ -48,8 +52,9 @@ def fit_together(
     places = sorted(range(len(members)), key=alike.__getitem__)
     members = [members[place] for place in places]
     views = Views([member.view for member in members])
-    _check(members, views, pictures, rows)
-    return _events(_stacked(members, num_images=len(rows)), members, places, views, pictures, rows)
+    way = _fastest_way(_trial(members, views, pictures, rows), len(members), views, pictures, rows)
+    group = _stacked(members, way, num_images=len(rows))
+    return _events(group, members, places, views, pictures, rows)
 
 
 def _events(
@@ -59,37 +64,6 @@ def _events(
         if isinstance(event, Epoch):
             _hand_back(group, number, members[number].training)
         yield places[number], event
-
-
-class Stacked(nn.Module):
-    """Networks of one kind as one in training: images (N * B, ...), each network's after those of the one before, ->
-    logits (N * B, 1). Every weight is a tensor of theirs along a new first dimension."""
-
-    def __init__(self, models: Sequence[nn.Module]):
-        super().__init__()
-        weights, self.state = stack_module_state(list(models))
-        self.names, self.weights = list(weights), nn.ParameterList(weights.values())
-        self.kind = (copy.deepcopy(models[0]).train(),)  # in a tuple, as its own weights are none of ours
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Every network sees its own pictures. torch.vmap makes grouped convolutions and batched matrix products."""
-
-        def alone(weights: dict[str, Tensor], state: dict[str, Tensor], images: Tensor, keys: Tensor) -> Tensor:
-            with drawing(keys):
-                return functional_call(self.kind[0], (weights, state), (images,))
-
-        weights, kind = self.tensors(), images.device.type
-        if torch.is_autocast_enabled(kind):
-            # vmap takes convolutions out of autocast's sight, so that all is cast here
-            dtype = torch.get_autocast_dtype(kind)
-            images, weights = images.to(dtype), {name: weight.to(dtype) for name, weight in weights.items()}
-        pieces = (tensor.unflatten(0, (len(self.weights[0]), -1)) for tensor in (images, image_keys()))
-        with torch.autocast(kind, enabled=False):
-            return torch.vmap(alone)(weights, self.state, *pieces).flatten(0, 1)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The stacked weights by the names that each network has for them."""
-        return dict(zip(self.names, self.weights, strict=True))
 
 
 class Views:
@@ -106,34 +80,65 @@ class Views:
         return torch.cat([view(*piece) for (view, _), piece in zip(self.shared, pieces, strict=True)])
 
 
-def _check(members: Sequence[Member], views: Views, pictures: Pictures, rows: Tensor) -> None:
-    """CannotStack where they differ in what they must share, or their network is not the same stacked as alone."""
-    first = members[0].training
+def _trial(members: Sequence[Member], views: Views, pictures: Pictures, rows: Tensor) -> Training:
+    """Copies of their networks, stacked and tried on two pictures each.
+
+    CannotStack where they differ in what they must share, or their network is not the same stacked as alone.
+    """
+    first, last = members[0].training, copy.deepcopy(members[-1].training)
     for other in (member.training for member in members):
         if other.settings != first.settings:
             raise CannotStack(f"their settings differ: {first.settings} and {other.settings}")
         if (other.epoch, other.step) != (first.epoch, first.step):
             raise CannotStack(f"they stand at different epochs: {first.epoch} and {other.epoch}")
-    few = rows[:2]
+    few, keys = rows[:2], torch.zeros((2, len(members)), dtype=torch.int64, device=pictures.device)
     batch = next(pictures.batches(few.repeat(len(members)), len(few) * len(members)))
-    keys = torch.zeros((2, len(members)), dtype=torch.int64, device=pictures.device)
     try:
-        stacked = Training.of(
-            Stacked([member.training.model for member in members]), first.settings, num_images=len(rows)
-        )
-        together, _ = gradients(stacked, batch, views, keys)
+        stacked = Stacked([member.training.model for member in members])
+        trial = Training.of(stacked, first.settings, num_images=len(rows))
+        together, _ = gradients(trial, batch, views, keys)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CannotStack(" ".join(str(error).split())) from error
-    last = copy.deepcopy(members[-1].training)
+    last.model.train()
     alone, _ = gradients(last, next(pictures.batches(few, len(few))), members[-1].view, keys[:, -1:])
     if not torch.allclose(together[-1], alone[0], rtol=1e-2, atol=1e-2, equal_nan=True):
         raise CannotStack("this network gives other logits when it is stacked")
+    return trial
 
 
-def _stacked(members: Sequence[Member], *, num_images: int) -> Training:
+def _fastest_way(trial: Training, members: int, views: Views, pictures: Pictures, rows: Tensor) -> str:
+    """Of stacking, measured where steps are recorded; elsewhere always the same one, as results are then."""
+    model, seconds = trial.model, {}
+    assert isinstance(model, Stacked)
+    if not (can_record(pictures.device) and pictures.resident):
+        return model.way
+    batch = rows[torch.arange(trial.settings.batch_size * members) % len(rows)].to(pictures.device)
+    keys = torch.zeros((2, members), dtype=torch.int64, device=pictures.device)
+    for model.way in WAYS:
+        step = Recorded(lambda rows: gradients(trial, pictures.at(rows), views, keys), model)
+        seconds[model.way] = _seconds(partial(step, batch))
+    return min(seconds, key=seconds.__getitem__)
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    """Of TIMED steps on the CUDA device; endless where they fail."""
+    try:
+        for _ in range(WARM_UP + 1):
+            step()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(TIMED):
+            step()
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+    except RuntimeError:  # out of memory, or an operation that it has not
+        return math.inf
+
+
+def _stacked(members: Sequence[Member], way: str, *, num_images: int) -> Training:
     """One training whose network and optimiser state are theirs."""
     states = [member.training.state_dict() for member in members]
-    model = Stacked([member.training.model for member in members])
+    model = Stacked([member.training.model for member in members], way)
     group = Training.of(model, members[0].training.settings, num_images=num_images)
     moments = {
         index: {

@@ -1,6 +1,7 @@
 """Several runs trained as one end where each ends alone; in float64, where rounding hides nothing."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from detector.dropout import Dropout, drawing
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
 from detector.randomness import derive
-from detector.together import CannotStack, Member, Stacked, fit_together, how_many_fit, memory_of
+from detector.stacked import WAYS, Stacked
+from detector.together import CannotStack, Member, fit_together, how_many_fit, memory_of
 from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit
 
 CPU = torch.device("cpu")
@@ -120,6 +122,40 @@ def test_random_views_and_a_schedule_too_and_after_each_epoch_a_member_is_what_i
                 expected.append((event.epoch, scores(training, pictures)))
         assert [epoch for epoch, _ in of_member] == [epoch for epoch, _ in expected] == [1, 2, 3, 4]
         np.testing.assert_allclose([s for _, s in of_member], [s for _, s in expected], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", [{"padding": 1}, {"stride": (2, 3), "padding": (0, 2), "dilation": (2, 1)}])
+@pytest.mark.parametrize("bias", [True, False])
+def test_all_ways_of_stacking_are_the_same_function(way, how, bias):
+    models = [nn.Sequential(nn.Conv2d(3, 4, (3, 2), bias=bias, **how), nn.Flatten()).double() for _ in range(3)]
+    stacked, images = Stacked(models, way), torch.rand(6, 3, 9, 11, dtype=torch.float64)
+    with drawing(torch.arange(6)):
+        maps = stacked(images)
+    expected = torch.cat([model(piece) for model, piece in zip(models, images.split(2), strict=True)])
+    close(maps, expected)
+    (maps**2).sum().backward()
+    (expected**2).sum().backward()
+    for i, model in enumerate(models):
+        for ours, theirs in zip(stacked.weights, model.parameters(), strict=True):
+            close(ours.grad[i], theirs.grad)
+
+
+def test_the_fastest_way_is_taken_and_one_that_fails_is_passed_over(pictures, monkeypatch):
+    used = []
+    for name, way in WAYS.items():
+        monkeypatch.setitem(WAYS, name, lambda *a, name=name, way=way: used.append(name) or way(*a))
+    monkeypatch.setitem(WAYS, "products", lambda *a: torch.empty(10**18))
+    monkeypatch.setattr("detector.together.can_record", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr("detector.together.Recorded", lambda step, model: step)
+    clock = iter([0, 5, 5, 8])  # one by one takes 5 seconds, grouped 3
+    monkeypatch.setattr("detector.together.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    events = fit_together([Member(begin(seed), PLAIN, seed) for seed in range(2)], pictures, ROWS)
+    assert set(used) == {"one by one", "grouped"}
+    used.clear()
+    next(events)
+    assert set(used) == {"grouped"}
 
 
 def test_a_member_that_becomes_nan_ends_alone(pictures):
