@@ -85,7 +85,7 @@ def _trial(members: Sequence[Member], views: Views, pictures: Pictures, rows: Te
 
     CannotStack where they differ in what they must share, or their network is not the same stacked as alone.
     """
-    first, last = members[0].training, copy.deepcopy(members[-1].training)
+    first, last = members[0].training, _copy(members[-1].training, num_images=len(rows))
     for other in (member.training for member in members):
         if other.settings != first.settings:
             raise CannotStack(f"their settings differ: {first.settings} and {other.settings}")
@@ -99,7 +99,6 @@ def _trial(members: Sequence[Member], views: Views, pictures: Pictures, rows: Te
         together, _ = gradients(trial, batch, views, keys)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CannotStack(" ".join(str(error).split())) from error
-    last.model.train()
     alone, _ = gradients(last, next(pictures.batches(few, len(few))), members[-1].view, keys[:, -1:])
     if not torch.allclose(together[-1], alone[0], rtol=1e-2, atol=1e-2, equal_nan=True):
         raise CannotStack("this network gives other logits when it is stacked")
@@ -181,7 +180,7 @@ def memory_of(member: Member, pictures: Pictures) -> int:
     Weights, gradients and Adam's two moments, all but the gradients once in the group and once in its own training;
     what the step keeps for the backward pass, and as much again for the backward pass itself; the batch.
     """
-    training = copy.deepcopy(member.training)
+    training = _copy(member.training, num_images=len(pictures))
     kept: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
@@ -195,6 +194,11 @@ def memory_of(member: Member, pictures: Pictures) -> int:
         gradients(training, batch, member.view, keys)
     weights = sum(parameter.nbytes for parameter in training.model.parameters())
     return 7 * weights + 2 * sum(kept.values()) + 3 * batch.images.nbytes
+
+
+def _copy(training: Training, *, num_images: int) -> Training:
+    """Its network once more, to take a step with that leaves no trace."""
+    return Training.of(copy.deepcopy(training.model).train(), training.settings, num_images=num_images)
 
 
 def _free(device: torch.device) -> int:

@@ -307,7 +307,9 @@ def test_free_memory_is_asked_of_the_machine(pictures):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_the_gpu_a_member_takes_no_more_than_is_counted():
+def test_on_the_gpu_a_member_takes_no_more_than_is_counted(monkeypatch):
+    # a way that does not fit is passed over, so the most that any takes is not counted
+    monkeypatch.setattr("detector.together._fastest_way", lambda *_: "grouped")
     device = torch.device("cuda")
     pictures = Pictures(np.zeros((64, 32, 32, 3), np.uint8), np.arange(64) % 2, device)
     settings = TrainSettings(epochs=1, batch_size=16)
@@ -320,3 +322,23 @@ def test_on_the_gpu_a_member_takes_no_more_than_is_counted():
     torch.cuda.reset_peak_memory_stats()
     list(fit_together(members, pictures, torch.arange(64)))
     assert torch.cuda.max_memory_allocated() - before < 16 * each
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("way", WAYS)
+def test_on_the_gpu_every_way_is_recorded_and_ends_as_each_ends_alone(way, monkeypatch, capsys):
+    monkeypatch.setattr("detector.together._fastest_way", lambda *_: way)
+    device, settings = torch.device("cuda"), TrainSettings(epochs=2, batch_size=4)
+    pictures = Pictures(drawn().images.numpy(), np.arange(IMAGES) % 2, device)
+
+    def begun(seed):
+        torch.manual_seed(seed)
+        return Training.begin(cnn32().double(), settings, num_images=len(ROWS), device=device)
+
+    members = [Member(begun(seed), view, seed) for seed in range(2) for view in (PLAIN, JITTER)]
+    together(members, pictures)
+    assert capsys.readouterr().err == ""  # no recording was refused
+    for member in members:
+        expected = begun(member.seed)
+        alone(expected, pictures, member.view, member.seed)
+        close(weights(member.training), weights(expected))
