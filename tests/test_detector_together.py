@@ -10,11 +10,11 @@ from torch import nn
 
 from detector.batches import Pictures
 from detector.color import build_view
-from detector.dropout import Dropout, drawing
+from detector.dropout import Dropout
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
 from detector.randomness import derive
-from detector.stacked import WAYS, Stacked
+from detector.stacked import WAYS
 from detector.together import CannotStack, Member, fit_together, how_many_fit, memory_of
 from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit
 
@@ -124,23 +124,6 @@ def test_random_views_and_a_schedule_too_and_after_each_epoch_a_member_is_what_i
         np.testing.assert_allclose([s for _, s in of_member], [s for _, s in expected], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("how", [{"padding": 1}, {"stride": (2, 3), "padding": (0, 2), "dilation": (2, 1)}])
-@pytest.mark.parametrize("bias", [True, False])
-def test_all_ways_of_stacking_are_the_same_function(way, how, bias):
-    models = [nn.Sequential(nn.Conv2d(3, 4, (3, 2), bias=bias, **how), nn.Flatten()).double() for _ in range(3)]
-    stacked, images = Stacked(models, way), torch.rand(6, 3, 9, 11, dtype=torch.float64)
-    with drawing(torch.arange(6)):
-        maps = stacked(images)
-    expected = torch.cat([model(piece) for model, piece in zip(models, images.split(2), strict=True)])
-    close(maps, expected)
-    (maps**2).sum().backward()
-    (expected**2).sum().backward()
-    for i, model in enumerate(models):
-        for ours, theirs in zip(stacked.weights, model.parameters(), strict=True):
-            close(ours.grad[i], theirs.grad)
-
-
 def test_the_fastest_way_is_taken_and_one_that_fails_is_passed_over(pictures, monkeypatch):
     used = []
     for name, way in WAYS.items():
@@ -213,32 +196,6 @@ def test_what_began_together_goes_on_alone_and_the_other_way_round(pictures, sch
         close(weights(half.training), weights(expected))
         close(moments(half.training), moments(expected))
         assert half.training.step == expected.step
-
-
-class Probe(nn.Module):
-    """Notes what arithmetic the network is in at its place."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def forward(self, x):
-        self.seen.append(x.dtype)
-        return x
-
-
-def test_bf16_is_the_bf16_of_single_runs():
-    layers = nn.Conv2d(3, 4, 3), Probe(), nn.Flatten(), nn.Linear(144, 8), Probe(), nn.ReLU(), nn.Linear(8, 1)
-    models = [nn.Sequential(*copy.deepcopy(layers)) for _ in range(2)]
-    stacked, images = Stacked(models), torch.rand(10, 3, 8, 8)
-    with torch.autocast("cpu", torch.bfloat16), drawing(torch.arange(10)):
-        logits = stacked(images)
-        expected = torch.cat([model(piece) for model, piece in zip(models, images.split(5), strict=True)])
-    assert logits.dtype == expected.dtype == torch.bfloat16
-    torch.testing.assert_close(logits, expected, rtol=0.02, atol=0.01)
-    assert {dtype for layer in stacked.kind[0] if isinstance(layer, Probe) for dtype in layer.seen} == {torch.bfloat16}
-    logits.sum().backward()
-    assert all(weight.grad.dtype == torch.float32 for weight in stacked.weights)
 
 
 class Decides(nn.Module):
