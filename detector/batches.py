@@ -49,10 +49,13 @@ class Pictures:
     def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
         """The pictures of `rows` (int64, CPU) in that order; the last batch may be smaller."""
         if self.resident:
-            for part in rows.to(self.device).split(batch_size):
-                yield self._batch(self.images.index_select(0, part), part)
+            yield from map(self.at, rows.to(self.device).split(batch_size))
         else:
             yield from self._streamed(rows, batch_size)
+
+    def at(self, rows: Tensor) -> Batch:
+        """The resident pictures of `rows` (int64, on the device)."""
+        return self._batch(self.images.index_select(0, rows), rows)
 
     def _batch(self, images_u8: Tensor, rows: Tensor) -> Batch:
         # (B, H, W, 3) permuted is a channels-last tensor as it lies; no copy

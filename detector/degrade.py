@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import torch
@@ -76,13 +77,14 @@ class Jpeg:
         red, green, blue = (images * 255).round().unbind(1)
         luma = 0.299 * red + 0.587 * green + 0.114 * blue
         chroma = torch.stack(((blue - luma) / 1.772, (red - luma) / 1.402), dim=1)  # 128 is taken off, as from luma
-        luma = _coded((luma[:, None] - 128).round(), quality, LUMA_STEPS) + 128
+        cosines, luma_steps, chroma_steps = _constants(images.device)
+        luma = _coded((luma[:, None] - 128).round(), quality, luma_steps, cosines) + 128
         chroma = chroma.round().clamp(-128, 127)
         even = pad(chroma, (0, width % 2, 0, height % 2), mode="replicate")
         # libjpeg rounds the mean of four up and down by turns, column by column
         halved = (avg_pool2d(even, 2) + (1 + torch.arange(even.shape[3] // 2, device=images.device) % 2) / 4).floor()
         # 3/4 and 1/4 of the two nearest samples, each way: libjpeg's "fancy" upsampling
-        chroma = interpolate(_coded(halved, quality, CHROMA_STEPS), scale_factor=2, mode="bilinear").round()
+        chroma = interpolate(_coded(halved, quality, chroma_steps, cosines), scale_factor=2, mode="bilinear").round()
         blueness, redness = chroma[:, :, :height, :width].unbind(1)
         luma = luma[:, 0]
         green = luma - (0.114 * 1.772 * blueness + 0.299 * 1.402 * redness) / 0.587
@@ -143,7 +145,14 @@ class Resample:
         return interpolate(shrunk, (height, width), mode="bilinear").clamp(0, 1)
 
 
-def _coded(planes: Tensor, quality: Tensor, steps: Tensor) -> Tensor:
+@cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """COSINES and both tables on the device, copied there once, and without waiting: a recorded step cannot copy."""
+    cosines, luma, chroma = (constant.to(device, non_blocking=True) for constant in (COSINES, LUMA_STEPS, CHROMA_STEPS))
+    return cosines, luma, chroma
+
+
+def _coded(planes: Tensor, quality: Tensor, steps: Tensor, cosines: Tensor) -> Tensor:
     """Whole numbers from -128 to 127, (B, C, H, W) -> the same after DCT, quantisation and back; quality (B,) or (1,).
 
     Edges are repeated to whole blocks, as libjpeg does.
@@ -152,8 +161,6 @@ def _coded(planes: Tensor, quality: Tensor, steps: Tensor) -> Tensor:
     planes = pad(planes, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
     rows, columns = planes.shape[2] // BLOCK, planes.shape[3] // BLOCK
     blocks = planes.reshape(batch, channels, rows, BLOCK, columns, BLOCK).transpose(3, 4).reshape(batch, -1, BLOCK**2)
-    # copied without waiting for the device
-    cosines, steps = (constant.to(planes.device, non_blocking=True) for constant in (COSINES, steps))
     # libjpeg's jpeg_quality_scaling and jpeg_add_quant_table
     scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     table = ((steps * scale[:, None] + 50) / 100).floor().clamp(1, 255)[:, None]

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from detector import arithmetic
 from detector.batches import Pictures
 from detector.color import View
 
-PIXELS = 500 * 32 * 32  # of a batch: what one step of evaluation holds at once
+# of a batch: what one step of evaluation holds at once
+PIXELS = {"cpu": 500 * 32 * 32, "cuda": 4000 * 32 * 32}
 
 
 @torch.inference_mode()
@@ -19,10 +21,11 @@ def predict(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, k
     training = model.training
     model.eval()
     logits = []
+    dtype = next(model.parameters()).dtype
     height, width = pictures.size
-    for batch in pictures.batches(rows, max(1, PIXELS // (height * width))):
-        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits.append(model(view(batch.images, key, batch.rows)).squeeze(1).float())
+    for batch in pictures.batches(rows, max(1, PIXELS[pictures.device.type] // (height * width))):
+        with arithmetic.of_network(pictures.device, precision):
+            logits.append(model(view(batch.images, key, batch.rows).to(dtype)).squeeze(1))
     model.train(training)
     return probabilities(torch.cat(logits))
 

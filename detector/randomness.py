@@ -28,19 +28,42 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
     return torch.randperm(n, generator=generator)
 
 
-def uniform(key: int, indices: Tensor, slot: int) -> Tensor:
-    """Uniform float32 numbers (B,) in [0, 1) for the images `indices` (int64 (B,)), on their device.
+def uniform(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
+    """Uniform float32 numbers in [0, 1) for the images `indices` (int64 (B,)), on their device.
 
     Each is a hash of (key, index, slot) alone: the company in a batch, the order and the device change nothing.
-    slot tells apart the several numbers one image needs. Multiples of 2**-24, so every value is exact.
+    key: a number, or int64 on the device of `indices` for a key that changes while the step stands still, or one an
+    image; it is broadcast with `indices`. slot tells apart the several numbers one image needs. Multiples of 2**-24,
+    so every value is exact.
     """
+    return _shifted(words(key, indices, slot), 40).float() * 2**-24
+
+
+def words(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
+    """What `uniform` takes its bits from: int64 numbers, which are keys themselves for drawing further."""
     assert indices.dtype == torch.int64, indices.dtype
-    start = _mixed(_mixed(key) + slot)
-    words = indices * _signed(STEP) + _signed(start)  # int64 wraps around, as the 64-bit words of the original do
+    # int64 wraps around, as the 64-bit words of the original do. Its last step is left out: it changes only the lower
+    # bits, and `uniform` keeps the upper ones
+    return _multiplied(indices * _signed(STEP) + _start(key, slot))
+
+
+def _start(key: int | Tensor, slot: int) -> int | Tensor:
+    """Where the counter of this key and slot begins."""
+    if isinstance(key, Tensor):
+        return _mixed_words(_mixed_words(key) + slot)
+    return _signed(_mixed(_mixed(key) + slot))
+
+
+def _multiplied(words: Tensor) -> Tensor:
+    """splitmix64's mixer without its last step, on the words in int64."""
     words = (words ^ _shifted(words, 30)) * _signed(FIRST)
-    words = (words ^ _shifted(words, 27)) * _signed(SECOND)
-    # the original's last step, words ^ words >> 31, changes the upper bits too: they are the ones kept
-    return _shifted(words ^ _shifted(words, 31), 40).float() * 2**-24
+    return (words ^ _shifted(words, 27)) * _signed(SECOND)
+
+
+def _mixed_words(words: Tensor) -> Tensor:
+    """`_mixed` on the words in int64."""
+    words = _multiplied(words)
+    return words ^ _shifted(words, 31)
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The training loop: one small network, one optimiser, one record every few steps and one an epoch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from detector.batches import Pictures
+from detector import arithmetic
+from detector.batches import Batch, Pictures
 from detector.color import View
+from detector.dropout import drawing
 from detector.predict import probabilities
-from detector.randomness import derive, permutation
+from detector.randomness import derive, permutation, words
+from detector.recorded import Recorded, can_record
 
 
 @dataclass
@@ -21,7 +24,7 @@ class TrainSettings:
     """epochs; batch_size in images; learning_rate of Adam (its peak under a schedule).
 
     schedule: constant, or one_cycle (torch's OneCycleLR over the whole run).
-    precision: fp32, or bf16 (autocast; the colour view stays float32).
+    precision: fp32 (CUDA multiplies in TF32), or bf16 (autocast); the colour view stays float32.
     keep: last or best, the epoch whose weights are tested; best is by validation accuracy, the first of equals.
     log_every: steps between two looks at the loss.
     """
@@ -70,7 +73,7 @@ class Steps:
 @dataclass(frozen=True)
 class Epoch:
     """An epoch just done: its number from 1; scores (n,) and rows (n,) as seen in training, dropout and view included;
-    seconds of training alone."""
+    seconds of training alone, of all that are trained together."""
 
     epoch: int
     scores: np.ndarray
@@ -92,7 +95,11 @@ class Training:
     @classmethod
     def begin(cls, model: nn.Module, settings: TrainSettings, *, num_images: int, device: torch.device) -> "Training":
         """The network on the device, with its optimiser and schedule, before the first step."""
-        model = model.to(device).to(memory_format=torch.channels_last)
+        return cls.of(model.to(device).to(memory_format=torch.channels_last), settings, num_images=num_images)
+
+    @classmethod
+    def of(cls, model: nn.Module, settings: TrainSettings, *, num_images: int) -> "Training":
+        """The same for a network that lies where and how it should."""
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         scheduler = None
         if settings.schedule == "one_cycle":
@@ -114,9 +121,22 @@ class Training:
         """Take up a state; everything random is drawn anew from (seed, epoch), so no generator is stored."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                # fused Adam pairs numbers by their place in memory, so the layout must be the parameter's own
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
         if self.scheduler:
             self.scheduler.load_state_dict(state["scheduler"])
         self.epoch, self.step = state["epoch"], state["step"]
+
+    def advance(self) -> float:
+        """One step of optimiser and schedule by the gradients that lie in the parameters; the learning rate it had."""
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        if self.scheduler:
+            self.scheduler.step()
+        self.step += 1
+        return rate
 
 
 def fit(training: Training, pictures: Pictures, rows: Tensor, view: View, *, seed: int) -> Iterator[Steps | Epoch]:
@@ -126,49 +146,95 @@ def fit(training: Training, pictures: Pictures, rows: Tensor, view: View, *, see
     dropout are drawn from (seed, epoch) each by itself: another view sees the same images in the same order.
     Raises NotFinite naming the step.
     """
-    settings, model = training.settings, training.model
+    for _, event in fit_all(training, pictures, rows, view, [seed]):
+        if isinstance(event, NotFinite):
+            raise event
+        yield event
+
+
+def fit_all(
+    training: Training,
+    pictures: Pictures,
+    rows: Tensor,
+    view: Callable[[Tensor, Tensor, Tensor], Tensor],
+    seeds: Sequence[int],
+) -> Iterator[tuple[int, Steps | Epoch | NotFinite]]:
+    """`fit` for one network, or for several that are stacked into one, with a seed each; events begin with its place.
+
+    A batch holds batch_size pictures for each of them, those of one after those of another; so do what `view` and
+    `training.model` are given and what they return. NotFinite ends one of them: nothing more is said of it.
+    """
+    settings, device = training.settings, pictures.device
+    keys = torch.zeros((2, len(seeds)), dtype=torch.int64, device=device)  # of the view, of dropout
+    together = settings.batch_size * len(seeds)
+    recorded = None
+    if can_record(device) and pictures.resident:
+        recorded = Recorded(lambda rows: gradients(training, pictures.at(rows), view, keys), training.model)
+    alive = list(range(len(seeds)))
     while training.epoch < settings.epochs:
         started = time.perf_counter()
         epoch = training.epoch + 1
-        order = rows[permutation(seed, epoch, len(rows))]
-        key = derive(seed, "augmentation", epoch)
-        torch.manual_seed(derive(seed, "dropout", epoch))
-        model.train()
+        orders = torch.stack([rows[permutation(seed, epoch, len(rows))] for seed in seeds])
+        order = torch.cat([part.flatten() for part in orders.split(settings.batch_size, dim=1)])
+        keys.copy_(torch.tensor([[derive(seed, use, epoch) for seed in seeds] for use in ("augmentation", "dropout")]))
+        training.model.train()
+        if recorded:
+            results = (recorded(rows) for rows in order.to(device).split(together))
+        else:
+            results = (gradients(training, batch, view, keys) for batch in pictures.batches(order, together))
         logits_seen: list[Tensor] = []
         losses: list[Tensor] = []
         rates: list[float] = []
         images = 0
-        for batch in pictures.batches(order, settings.batch_size):
-            with torch.autocast(pictures.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                logits = model(view(batch.images, key, batch.rows)).squeeze(1).float()
-            loss = binary_cross_entropy_with_logits(logits, batch.labels)
-            training.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            rates.append(training.optimizer.param_groups[0]["lr"])
-            training.optimizer.step()
-            if training.scheduler:
-                training.scheduler.step()
-            training.step += 1
-            images += len(batch.rows)
-            logits_seen.append(logits.detach())
-            losses.append(loss.detach())
-            if len(losses) == settings.log_every or images == len(order):
+        for logits, loss in results:
+            rates.append(training.advance())
+            images += logits.shape[1]
+            logits_seen.append(logits)
+            losses.append(loss)
+            if len(losses) == settings.log_every or images == len(rows):
+                every = torch.stack(losses, dim=1).tolist()  # waits for the device
+                events = [(place, _steps(training, every[place], rates, images)) for place in alive]
+                alive = [place for place, event in events if isinstance(event, Steps)]
                 paused = time.perf_counter()
-                yield _steps(training, losses, rates, images)
+                yield from events
+                if not alive:
+                    return
                 started += time.perf_counter() - paused  # what the consumer does with it is not training
                 losses, rates = [], []
         training.epoch = epoch
-        scores = probabilities(torch.cat(logits_seen))
-        yield Epoch(epoch, scores, order.numpy(), time.perf_counter() - started)
+        scores = probabilities(torch.cat(logits_seen, dim=1))
+        seconds = time.perf_counter() - started
+        for place in alive:
+            yield place, Epoch(epoch, scores[place], orders[place].numpy(), seconds)
 
 
-def _steps(training: Training, losses: list[Tensor], rates: list[float], images: int) -> Steps:
-    values = torch.stack(losses).tolist()
-    first = training.step - len(values) + 1
-    for step, (value, rate) in enumerate(zip(values, rates, strict=True), first):
-        if not np.isfinite(value):
-            raise NotFinite(
-                f"the loss became {value} at step {step} (epoch {training.epoch + 1}, learning rate {rate:g}, "
+def gradients(
+    training: Training, batch: Batch, view: Callable[[Tensor, Tensor, Tensor], Tensor], keys: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Those of one step, left in the parameters; returns logits (N, B) and each one's mean loss (N,).
+
+    keys: int64 (2, N) on the device, of the view and of dropout. The batch holds N * B pictures. No generator is
+    drawn from and nothing is asked of the device, so that a CUDA graph can hold all of it.
+    """
+    model = training.model
+    view_keys, dropout_keys = keys.repeat_interleave(len(batch.rows) // keys.shape[1], dim=1)
+    images = view(batch.images, view_keys, batch.rows).to(next(model.parameters()).dtype)
+    with arithmetic.of_network(images.device, training.settings.precision), drawing(words(dropout_keys, batch.rows, 0)):
+        logits = model(images).unflatten(0, (keys.shape[1], -1)).squeeze(2)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    labels = batch.labels.to(logits.dtype).view_as(logits)
+    losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+    training.optimizer.zero_grad(set_to_none=True)
+    losses.sum().backward()
+    return logits.detach(), losses.detach()
+
+
+def _steps(training: Training, losses: list[float], rates: list[float], images: int) -> Steps | NotFinite:
+    first = training.step - len(losses) + 1
+    for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), first):
+        if not np.isfinite(loss):
+            return NotFinite(
+                f"the loss became {loss} at step {step} (epoch {training.epoch + 1}, learning rate {rate:g}, "
                 f"batch size {training.settings.batch_size}); try a smaller train.learning_rate"
             )
-    return Steps(list(range(first, training.step + 1)), values, rates, images)
+    return Steps(list(range(first, training.step + 1)), losses, rates, images)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
+from detector.dropout import Dropout, drawing
 from detector.models import MODELS, ModelSettings, build_model
 
 
@@ -13,7 +14,7 @@ def test_cnn32_has_the_published_number_of_parameters():
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 61), (72, 128)])
 def test_cnn720_takes_any_size_from_32(size):
-    model = build_model(ModelSettings("cnn720"), image_size=size)
+    model = build_model(ModelSettings("cnn720"), image_size=size).eval()
     assert model(torch.rand(2, 3, *size)).shape == (2, 1)
 
 
@@ -40,6 +41,19 @@ def test_pooling_before_relu_is_the_published_order_forward_and_backward():
     logits.sum().backward()
     for gradient, parameter in zip(ours, model.parameters(), strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_no_network_draws_from_a_generator_in_training(name):
+    # what a run draws would then depend on what is trained beside it, and on where it was resumed
+    model = build_model(ModelSettings(name), image_size=(32, 32)).train()
+    before, x = torch.get_rng_state(), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with drawing(torch.arange(2)):
+        first, second = model(x), model(x)
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+    places = [layer.place for layer in model.modules() if isinstance(layer, Dropout)]
+    assert len(set(places)) == len(places) > 0
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from detector.randomness import derive, permutation, uniform
+from detector.randomness import derive, permutation, uniform, words
 
 IMAGES = torch.arange(20_000)
 
@@ -51,6 +51,23 @@ def test_uniform_equals_splitmix64_in_whole_numbers_and_is_the_same_for_ever():
         expected = [(splitmix64((start + i * 0x9E3779B97F4A7C15) % 2**64) >> 40) / 2**24 for i in indices]
         assert uniform(key, torch.tensor(indices), slot).tolist() == expected
     assert uniform(1, torch.tensor([0, 1]), 0).tolist() == [0.4445001482963562, 0.25588518381118774]
+
+
+def test_a_key_on_the_device_draws_what_the_same_key_in_python_draws():
+    keys = [0, 12345, 2**63 - 1, derive(7, "augmentation", 3)]
+    for slot in (0, 3, 1000):
+        expected = torch.stack([uniform(key, IMAGES[:50], slot) for key in keys])
+        assert torch.equal(torch.stack([uniform(torch.tensor(key), IMAGES[:50], slot) for key in keys]), expected)
+        assert torch.equal(uniform(torch.tensor(keys)[:, None], IMAGES[:50], slot), expected)  # a key an image
+
+
+def test_words_are_keys_themselves():
+    keys = words(5, IMAGES, 0)
+    assert len(keys.unique()) == len(IMAGES)
+    draws = uniform(keys[:300, None], torch.arange(300), 1)
+    for flat in (draws.flatten(), draws.T.flatten()):
+        assert stats.kstest(flat.numpy(), "uniform").pvalue > 1e-3
+        assert abs(torch.corrcoef(torch.stack([flat[1:], flat[:-1]]))[0, 1]) < 5 / 90_000**0.5
 
 
 def test_uniform_is_uniform_over_images_keys_and_slots():

@@ -3,12 +3,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from detector.batches import Pictures
 from detector.color import build_view
+from detector.dropout import image_keys
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
-from detector.randomness import derive
+from detector.randomness import derive, words
 from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit
 
 CPU = torch.device("cpu")
@@ -92,6 +94,41 @@ def test_going_on_from_a_saved_epoch_is_never_having_stopped(schedule):
     torch.rand(7)  # whatever the process drew before
     list(fit(resumed, drawn_pictures(), torch.arange(96), jitter, seed=0))
     assert torch.equal(weights(straight), weights(resumed))
+
+
+def test_a_state_in_another_memory_layout_is_the_same_state():
+    straight = begin(epochs=2)
+    for event in fit(straight, drawn_pictures(), torch.arange(96), PLAIN, seed=0):
+        if isinstance(event, Epoch) and event.epoch == 1:
+            saved = copy.deepcopy(straight.state_dict())
+    for moment in saved["optimizer"]["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            moment[name] = moment[name].contiguous()  # a convolution's weights lie channels last
+    resumed = begin(seed=5, epochs=2)
+    resumed.load_state_dict(saved)
+    list(fit(resumed, drawn_pictures(), torch.arange(96), PLAIN, seed=0))
+    assert torch.equal(weights(straight), weights(resumed))
+
+
+def test_view_and_dropout_are_drawn_by_seed_purpose_epoch_and_image():
+    class Listening(nn.Sequential):
+        def forward(self, x):
+            dropping.append(image_keys())
+            return super().forward(x)
+
+    def looking(images, keys, rows):
+        seen.append((keys, rows))
+        return images
+
+    seen, dropping = [], []
+    model = Listening(nn.Flatten(), nn.Linear(3072, 1))
+    training = Training.begin(model, TrainSettings(epochs=2, batch_size=40), num_images=96, device=CPU)
+    list(fit(training, drawn_pictures(), torch.arange(96), looking, seed=7))
+    assert [len(rows) for _, rows in seen] == [40, 40, 16] * 2
+    for step, ((keys, rows), dropped) in enumerate(zip(seen, dropping, strict=True)):
+        epoch = 1 + step // 3
+        assert set(keys.tolist()) == {derive(7, "augmentation", epoch)}
+        assert torch.equal(dropped, words(derive(7, "dropout", epoch), rows, 0))
 
 
 def test_steps_are_reported_once_each_and_the_training_learns():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detector import arithmetic
 from detector.color.saturation import Grayscale, HueRotate, Jitter, Saturate
 from detector.color.spaces import ChromaOnly, HSVChannels, Lab, YCbCr
 from detector.color.tones import ChannelShuffle, EqualizeHistogram, Gamma, Invert, Posterize, Solarize
@@ -33,11 +34,11 @@ class View:
         """Whether images are drawn for; otherwise key and indices are not looked at."""
         return any(0 < p < 1 or (p > 0 and operation.is_random) for operation, p in self.steps)
 
-    def __call__(self, images: Tensor, key: int, indices: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, key: int | Tensor, indices: Tensor) -> Tensor:
         """Images float32 RGB (B, 3, H, W) in [0, 1] -> (B, channels, H, W), same range and memory format, input kept.
 
-        What is drawn depends on key, an image's index (int64 (B,)) and the operation's place alone. Under autocast
-        it stays float32: anything less is visibly wrong at large factors.
+        What is drawn depends on an image's key (one for all, or int64 (B,)), its index (int64 (B,)) and the
+        operation's place alone. It stays float32 whatever the network computes in.
         """
         if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
@@ -45,7 +46,7 @@ class View:
                 "expected float32 (B, 3, H, W) in [0, 1]"
             )
         channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-        with torch.autocast(images.device.type, enabled=False):
+        with arithmetic.of_colour(images.device):
             images = self.apply(images, lambda slot: uniform(key, indices, slot))
         return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 

@@ -6,6 +6,8 @@ Both pool before the ReLU: max pooling and ReLU commute, so values and gradients
 
 from torch import Tensor, nn
 
+from detector.dropout import Dropout
+
 
 class GlobalAveragePool(nn.Module):
     """(B, C, H, W) -> (B, C). A mean, because AdaptiveAvgPool2d has no deterministic backward on CUDA."""
@@ -52,8 +54,8 @@ def _block(channels: int, filters: int, pool: nn.Module, *, kernel: int, stride:
 
 def _head(features: int, first: int, second: int, dropout: float) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for inputs, outputs in ((features, first), (first, second)):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    for place, (inputs, outputs) in enumerate(((features, first), (first, second))):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), Dropout(dropout, place)]
     return [*layers, nn.Linear(second, 1)]
 
 
