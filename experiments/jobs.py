@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from datasets.decoding import usable_cpus
 from experiments import studies
 
 MULTIRUN = {"-m", "--multirun"}
@@ -52,9 +53,10 @@ def count(line: Sequence[str]) -> int:
     return len(studies.jobs(_overrides(line)))
 
 
-def are_several(lines: Sequence[Sequence[str]]) -> bool:
+def may_go_side_by_side(lines: Sequence[Sequence[str]]) -> bool:
     """Whether the lines are a sweep of several jobs that may go side by side, as far as their words tell."""
-    return all(map(only_overrides, lines)) and "jobs=1" not in lines[0] and sum(map(count, lines)) > 1
+    several = all(map(only_overrides, lines)) and sum(map(count, lines)) > 1
+    return several and "jobs=1" not in lines[0] and usable_cpus() > 1
 
 
 def only_overrides(line: Sequence[str]) -> bool:

@@ -86,8 +86,8 @@ def _main() -> int:
     try:
         lines = jobs.command_lines(sys.argv[1:])
         _counted[:] = map(jobs.count, lines)
-        if jobs.are_several(lines):
-            crew.start()  # it imports while the jobs are composed
+        if jobs.may_go_side_by_side(lines):
+            crew.start()  # what takes seconds is imported while the jobs are composed
         composed = _compose(lines)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         print(f"experiments.run: {jobs.composition_error(error)}", file=sys.stderr)
