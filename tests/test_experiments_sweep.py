@@ -11,13 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from omegaconf import OmegaConf
 
-from experiments import crew, jobs, runs, studies, sweep
+from experiments import crew, jobs, runs, single, sweep
+from experiments.config import from_hydra
 from tests.conftest import SMALL
 from tests.test_experiments_run import fingerprint, folders
 
 ROOT = Path(sweep.__file__).parents[1]
 ARMS = ["aug=none,jitter", "seed=range(2)"]
+ROOTS = ("runs", "alone")
 
 
 def prints(root: Path) -> dict[str, dict[str, str]]:
@@ -26,10 +30,10 @@ def prints(root: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def alone(small_data, tmp_path_factory):
-    """The four runs of ARMS, each for itself in a process that does nothing else, one after the other."""
+    """The four runs of ARMS, each a single run with one thread."""
     root = tmp_path_factory.mktemp("alone")
-    words = [*SMALL, f"data_root={small_data}", f"runs_root={root}", "jobs=1"]
-    subprocess.run([sys.executable, "-m", "experiments.run", "-m", *ARMS, *words], cwd=ROOT, check=True)
+    for job in jobs.composed([["-m", *ARMS, *SMALL, f"data_root={small_data}", f"runs_root={root}"]]):
+        single.train_one(from_hydra(OmegaConf.create(job.settings)))
     return prints(root)
 
 
@@ -81,9 +85,9 @@ def group_of(process: subprocess.Popen) -> list[str]:
     ],
 )
 def test_an_interrupted_sweep_leaves_no_process_and_no_traceback_and_goes_on(
-    send, number, told, small_data, tmp_path, alone
+    send, number, told, train, small_data, tmp_path, alone
 ):
-    words = ["-m", *ARMS, *SMALL, f"data_root={small_data}", f"runs_root={tmp_path}", "jobs=2"]
+    words = ["-m", *ARMS, *SMALL, f"data_root={small_data}", f"runs_root={tmp_path / 'runs'}", "jobs=2"]
     command = [sys.executable, "-u", "-m", "experiments.run", *words]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -98,9 +102,9 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_traceback_and_goes_on(
     while group_of(process) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert group_of(process) == []
-    assert len(folders(tmp_path)) < 4
-    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
-    assert prints(tmp_path) == alone
+    assert len(folders(tmp_path / "runs")) < 4
+    assert train("-m", *ARMS, "jobs=2")[0] == 0
+    assert prints(tmp_path / "runs") == alone
 
 
 def test_what_cannot_be_run_is_told_and_the_others_are_not_disturbed(train, tmp_path):
@@ -199,17 +203,28 @@ def test_the_bar_counts_parts_of_runs_and_takes_no_credit_for_what_was_done_befo
     assert board.ended == {3: sweep.Ended("folder")}
 
 
-@pytest.mark.parametrize("method", ["spawn"])
-def test_without_a_fork_server_processes_are_spawned(method, monkeypatch, small_data):
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [method])
+def test_without_a_fork_server_processes_are_spawned(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     composed = jobs.composed([["-m", "seed=0,-1", "device=cpu"]])
     [(place, checked)] = crew.work([crew.Check(composed)], 2)
     assert place == 0 and checked[0].family and "seed=-1: expected" in checked[1].wrong
     assert not multiprocessing.active_children()
 
 
-def test_studies_and_sweeps_expand_the_same_jobs():
-    lines = jobs.command_lines(["-m", "experiment=train_x_eval", "seed=0"])
-    names = [job.name for job in jobs.composed(lines)]
-    assert len(names) == len(set(names)) == sum(map(jobs.count, lines)) == 16
-    assert {runs.NAME.pattern} and len(studies.sweep("train_x_eval")) == len(lines)
+def test_groups_that_are_trained_together_end_as_each_run_alone_but_for_rounding(train, tmp_path, small_data):
+    pytest.importorskip("detector.together")
+    assert train("-m", *ARMS, "jobs=1", f"runs_root={tmp_path / 'alone'}")[0] == 0
+    assert train("-m", *ARMS, "jobs=2", "train.together=2")[0] == 0
+    for folder in folders(tmp_path / "runs"):
+        grouped, single_run = (runs.read(tmp_path / root / folder.relative_to(tmp_path / "runs")) for root in ROOTS)
+        assert grouped.provenance["processes"][0]["together"] == 2
+        for ours, theirs in zip(grouped.metrics, single_run.metrics, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_all_runs_of_a_family_go_together_in_one_process(train, tmp_path):
+    status, out, _ = train("-m", *ARMS, "device=cuda")
+    assert status == 0 and "4 of 4 runs are done" in out
+    for folder in folders(tmp_path / "runs"):
+        assert runs.read(folder).provenance["processes"][0]["together"] == 4
