@@ -27,6 +27,8 @@ class TrainSettings:
     precision: fp32 (CUDA multiplies in TF32), or bf16 (autocast); the colour view stays float32.
     keep: last or best, the epoch whose weights are tested; best is by validation accuracy, the first of equals.
     log_every: steps between two looks at the loss.
+    together: runs of a sweep that one process trains at once where they differ only in seed and view: auto (on CUDA
+    all that may and fit, on the CPU 1) or the most of them. What a run comes to does not hang on it.
     """
 
     name: str = "parent"
@@ -37,11 +39,14 @@ class TrainSettings:
     precision: str = "fp32"
     keep: str = "last"
     log_every: int = 50
+    together: Any = "auto"
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "log_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"train.{key}={getattr(self, key)}: expected a whole number of at least 1")
+        if self.together != "auto" and (type(self.together) is not int or self.together < 1):
+            raise ValueError(f"train.together={self.together}: expected auto or a whole number of at least 1")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"train.learning_rate={self.learning_rate}: expected a number above 0")
         for key, accepted in (

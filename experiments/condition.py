@@ -18,7 +18,8 @@ def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[in
     for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
         if not settings["aug"].get(key):
             settings["aug"].pop(key, None)
-    settings["train"].pop("name", None)
+    for key in ("name", "together"):  # runs trained together are what each is alone
+        settings["train"].pop(key, None)
     if settings["data"].pop("fold", None) is None:
         settings["data"].pop("folds", None)
     settings["data"]["image_size"] = list(image_size)

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from datasets.build import SOURCES, image_settings
-from detector.color import build_view
 from detector.metrics import METRICS
-from detector.models import ModelSettings, build_model
-from detector.train import TrainSettings
 from experiments import condition
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a sweep reads the settings of its data while others import it
+    from detector.models import ModelSettings
+    from detector.train import TrainSettings
+
+ALLOCATORS = ("keep", "system")
 
 
 class ConfigError(ValueError):
@@ -68,18 +71,24 @@ class PlanSettings:
 
 @dataclass
 class Config:
-    """Settings of the parts, the seed, and where things lie."""
+    """Settings of the parts, the seed, and how and where things run and lie.
+
+    threads: of one run on the CPU; jobs: runs of a sweep side by side; None is auto, see conf/config.yaml.
+    allocator: keep or system, see experiments.allocator.
+    """
 
     data: Any
-    model: ModelSettings
+    model: "ModelSettings"
     aug: AugSettings
-    train: TrainSettings
+    train: "TrainSettings"
     plan: PlanSettings
     seed: int
     device: str
     threads: int | None
     runs_root: Path
     data_root: Path
+    jobs: int | None = None
+    allocator: str = "keep"
 
     @property
     def digest(self) -> str:
@@ -125,21 +134,26 @@ ROOT_KEYS = tuple(field.name for field in dataclasses.fields(Config))
 
 def from_hydra(composed: DictConfig) -> Config:
     """Check and type a composed configuration; raises ConfigError before anything is read, drawn or trained."""
+    import torch
+
+    from detector.color import build_view
+    from detector.models import ModelSettings, build_model
+    from detector.train import TrainSettings
+
     with user_settings():
         if unknown := [key for key in map(str, composed) if key not in ROOT_KEYS]:
             raise ConfigError(f"{unknown[0]}: no such setting; the root takes {', '.join(ROOT_KEYS)}")
-        source = composed.data.get("source")
-        if source not in SOURCES:
-            raise ConfigError(f"data.source={source!r}: expected one of {', '.join(sorted(SOURCES))}")
         config = Config(
-            data=_typed(SOURCES[source].settings, composed.data, "data"),
+            data=data_settings(composed),
             model=_typed(ModelSettings, composed.model, "model"),
             aug=_typed(AugSettings, composed.aug, "aug"),
             train=_typed(TrainSettings, composed.train, "train"),
             plan=_typed(PlanSettings, composed.plan, "plan"),
             seed=_whole("seed", composed.seed, least=0),
             device=str(composed.device),
-            threads=None if composed.threads == "auto" else _whole("threads", composed.threads, least=1),
+            threads=whole_or_auto("threads", composed.threads),
+            jobs=whole_or_auto("jobs", composed.get("jobs")),
+            allocator=_one_of("allocator", composed.get("allocator", "keep"), ALLOCATORS),
             runs_root=Path(str(composed.runs_root)).expanduser(),
             data_root=Path(str(composed.data_root)).expanduser(),
         )
@@ -152,8 +166,33 @@ def from_hydra(composed: DictConfig) -> Config:
                 f"aug.eval gives {tested.channels} channels and aug.train {train.channels}: expected the same, "
                 "as the network has one number of them"
             )
-        build_model(config.model, image_size=image_settings(config.data).size, channels=train.channels)
+        with torch.device("meta"):  # does it take this size? Its weights are drawn when it is trained
+            build_model(config.model, image_size=image_settings(config.data).size, channels=train.channels)
     return config
+
+
+def reseeded(config: Config, seed: Any) -> Config:
+    """The same with another seed; raises ConfigError."""
+    return dataclasses.replace(config, seed=_whole("seed", seed, least=0))
+
+
+def data_settings(composed: DictConfig) -> Any:
+    """The settings of a composed configuration's data alone, which needs no torch; raises ConfigError."""
+    source = composed.data.get("source")
+    if source not in SOURCES:
+        raise ConfigError(f"data.source={source!r}: expected one of {', '.join(sorted(SOURCES))}")
+    with user_settings():
+        return _typed(SOURCES[source].settings, composed.data, "data")
+
+
+def whole_or_auto(key: str, value: Any) -> int | None:
+    """A setting of the root that is a whole number of at least 1, or auto: None; raises ConfigError."""
+    if value in ("auto", None):
+        return None
+    try:
+        return _whole(key, value, least=1)
+    except ConfigError:
+        raise ConfigError(f"{key}={value}: expected auto or a whole number of at least 1") from None
 
 
 @contextmanager
@@ -178,6 +217,12 @@ def _typed(settings: type, node: DictConfig, group: str) -> Any:
             accepted = ", ".join(f.name for f in dataclasses.fields(settings))
             raise ConfigError(f"{key}: no such setting; {group} takes {accepted}") from error
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
+def _one_of(key: str, value: Any, accepted: tuple[str, ...]) -> str:
+    if value not in accepted:
+        raise ConfigError(f"{key}={value}: expected {' or '.join(accepted)}")
+    return value
 
 
 def _whole(key: str, value: Any, *, least: int) -> int:

@@ -24,7 +24,8 @@ from datasets.manifest import Row, whole_file
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "kornia", "hydra-core", "tensorboard", "numpy", "pillow")
 CODE = ("datasets", "detector", "experiments", "scripts", "setup.cfg")
-DECISIVE = ("detector", "datasets/images.py", "experiments/worker.py")  # the code that makes a result of a data set
+# the code that makes a result of a data set
+DECISIVE = ("detector", "datasets/images.py", "experiments/material.py", "experiments/worker.py")
 RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
 
 
@@ -79,6 +80,19 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
         for line in history:
             plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
             file.write(json.dumps(plain, allow_nan=False) + "\n")
+
+
+def marks(folder: Path) -> dict[int, dict[str, int]]:
+    """board.yaml: the place of TensorBoard's page at the end of an epoch, by epoch."""
+    path = folder / "board.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def write_marks(folder: Path, epoch: int, newest: Mapping[str, int]) -> None:
+    """Keep the place at this checkpoint and at the one before: a kill may come between the two files."""
+    kept = {known: mark for known, mark in marks(folder).items() if known == epoch - 1} | {epoch: dict(newest)}
+    with whole_file(folder / "board.yaml") as file:
+        yaml.safe_dump(kept, file)
 
 
 def write_audit(folder: Path, report: Mapping[str, Any]) -> None:

@@ -57,3 +57,9 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "DefaultCPUAllocator" in str(error):
         return 6, f"out of memory; smaller images, or fewer at once, need less ({type(error).__name__})"
     return None
+
+
+def one_line(error: BaseException) -> str:
+    """What `explain` says of an error, or its kind and text."""
+    explained = explain(error)
+    return explained[1] if explained else f"{type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_module
 
 from experiments import runs
 from experiments.config import from_hydra
-from experiments.worker import Worker
+from experiments.material import Material
 
 
 def folders(root):
@@ -29,8 +29,8 @@ def test_shuffled_labels_are_the_training_labels_dealt_out_anew_and_nothing_else
     words = ["data.train=400", "data.val=32", "data.test=32", f"data_root={small_data}", f"runs_root={tmp_path}"]
     with initialize_config_module("experiments.conf", version_base="1.3"):
         composed = [compose("config", overrides=["aug=shuffled_labels", f"seed={seed}", *words]) for seed in (0, 1)]
-    first, second = (Worker(from_hydra(each)) for each in composed)
-    shown, truth = first._shown_labels(), first.data.labels
+    first, second = (Material(from_hydra(each)) for each in composed)
+    shown, truth = first.shown_labels(), first.data.labels
     rows = first.rows["train"].numpy()
     assert sorted(shown[rows]) == sorted(truth[rows])
     assert abs(np.mean(shown[rows] == truth[rows]) - 0.5) < 0.15  # what is dealt says nothing of what was
@@ -38,7 +38,7 @@ def test_shuffled_labels_are_the_training_labels_dealt_out_anew_and_nothing_else
     np.testing.assert_array_equal(shown[others], truth[others])
     for split in ("val", "test"):
         np.testing.assert_array_equal(first.labels[split], truth[first.rows[split].numpy()])
-    assert (second._shown_labels()[rows] != shown[rows]).any()
+    assert (second.shown_labels()[rows] != shown[rows]).any()
 
 
 def test_a_run_with_shuffled_labels_is_measured_against_the_true_ones(train, tmp_path):

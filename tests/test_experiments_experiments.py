@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import jobs as command
 from experiments import run, studies
 from experiments.config import from_hydra
 
@@ -18,14 +19,14 @@ every_study = pytest.mark.parametrize("name", STUDIES)
 
 
 @pytest.fixture
-def jobs(monkeypatch):
+def jobs():
     """jobs(name) -> the overrides of every job of `-m experiment=name`, expanded as the verb and Hydra's sweeper do;
     more words stand behind it."""
 
     def expand(name: str, *more: str) -> list[list[str]]:
-        monkeypatch.setattr("sys.argv", ["experiments.run", "-m", f"experiment={name}", *more])
         parser = OverridesParser.create()
-        lines = [parser.parse_overrides(words[1:]) for words in run._command_lines()]
+        lines = command.command_lines(["-m", f"experiment={name}", *more])
+        lines = [parser.parse_overrides(words[1:]) for words in lines]
         return [job for line in lines for job in BasicSweeper.split_arguments(line, None)[0]]
 
     return expand
@@ -76,11 +77,10 @@ def test_what_the_user_gives_takes_the_place_of_what_the_sweep_says(jobs):
     assert [job[1:] for job in plain] == [["aug=none", "seed=0"], ["aug=none", "seed=1"]]
 
 
-def test_an_experiment_without_m_is_a_sweep_too_and_a_flag_may_stand_anywhere(monkeypatch):
+def test_an_experiment_without_m_is_a_sweep_too_and_a_flag_may_stand_anywhere():
     for words in (["experiment=ab_cifake"], ["threads=1", "-m", "experiment=ab_cifake"]):
-        monkeypatch.setattr("sys.argv", ["experiments.run", *words])
-        (line,) = run._command_lines()
-        assert line[0] in run.MULTIRUN and line[-1] == "seed=range(6)"
+        (line,) = command.command_lines(words)
+        assert line[0] in command.MULTIRUN and line[-1] == "seed=range(6)"
 
 
 @pytest.mark.parametrize("sweep", ["aug=none seed=0", ["aug none"], [5], ["aug='none"]])

@@ -22,7 +22,7 @@ from detector.metrics import best_threshold, evaluate
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
 from detector.train import Epoch
-from experiments import runs, worker
+from experiments import material, runs, worker
 from tests.conftest import SMALL
 
 ROOT = Path(runs.__file__).parents[1]
@@ -82,8 +82,8 @@ def test_the_same_settings_give_the_same_bytes_and_a_finished_run_is_skipped(tra
 
 def other_data(patch):
     """From here on the same settings lead to another manifest."""
-    prepared = worker.prepared
-    patch.setattr(worker, "prepared", lambda config: dataclasses.replace(prepared(config), digest="0" * 64))
+    prepared = material.prepared
+    patch.setattr(material, "prepared", lambda config: dataclasses.replace(prepared(config), digest="0" * 64))
 
 
 def test_a_finished_run_is_not_taken_for_done_after_its_files_or_its_data_were_changed(train, tmp_path, monkeypatch):
@@ -111,6 +111,7 @@ def test_every_setting_moves_the_folder_but_not_the_seed_nor_where_things_lie(tr
     plain = folder()
     assert folder("seed=3").name == plain.name.replace("seed0", "seed3")
     assert folder("device=cpu", "threads=1", "data_root=elsewhere") == plain
+    assert folder("jobs=3", "allocator=system", "train.together=4") == plain
     for changed in (
         "train.epochs=3",
         "data.strength=0.25",
@@ -130,7 +131,7 @@ def test_every_setting_moves_the_folder_but_not_the_seed_nor_where_things_lie(tr
 FORKING = """
 import os, signal, sys, threading
 import torch._dynamo  # the first optimiser step would import it, in every fork anew
-from experiments import run, worker, shell
+from experiments import run, single, worker, shell
 import experiments.config, experiments.runs
 words, delays, runs = sys.argv[1:-2], eval(sys.argv[-2]), sys.argv[-1]
 
@@ -139,9 +140,9 @@ def started(root, after=None, delay=0.0):
     if child == 0:
         die = lambda: os.kill(os.getpid(), signal.SIGKILL)
         save, write = worker.Worker._save, worker.checkpoint.save
-        def saved(self, training, *rest):
-            save(self, training, *rest)
-            if training.epoch == after:
+        def saved(self):
+            save(self)
+            if self.training.epoch == after:
                 threading.Timer(delay, die).start()
         def written(path, state):
             if delay is None and path.name == "last.pt" and state["epoch"] == after:
@@ -233,7 +234,7 @@ def test_random_colour_is_for_training_alone_and_the_kept_epoch_is_tested_throug
     *history, last = runs.read(folder).metrics
     best = max(history, key=lambda line: line["val/accuracy"])  # the first of equals
     assert last["epoch"] == best["epoch"] and last["val/auc"] == best["val/auc"]
-    [data] = worker._prepared.values()
+    [data] = material._prepared.values()
     rows = torch.from_numpy(data.indices("test"))
     model = build_model(ModelSettings("cnn32"), image_size=(32, 32))
     model.load_state_dict(checkpoint.load(folder / "best.pt")["model"])

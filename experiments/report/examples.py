@@ -91,12 +91,12 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from detector.color import build_view
     from detector.randomness import derive
     from experiments.config import ConfigError, from_hydra
-    from experiments.worker import prepared
+    from experiments.material import prepared
 
     path = Path(run.where) / "config.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = from_hydra(OmegaConf.create(settings | {"threads": settings["threads"] or "auto"}))
+        config = from_hydra(OmegaConf.create(settings))
         data = prepared(config)
     except (DataError, ConfigError, OSError) as error:
         raise Missing("the data of these runs are not here") from error

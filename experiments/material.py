@@ -1,0 +1,143 @@
+"""What a process needs before it can work at a run: data, device, pictures, labels, views; runs share what is alike."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets import audit, build
+from datasets.manifest import FAKE, REAL, DataError
+from detector.batches import Pictures
+from detector.color import build_view
+from detector.predict import predict
+from detector.randomness import derive, permutation
+from detector.train import NotFinite
+from experiments.config import Config, ConfigError
+from experiments.measures import groups, measure, members
+
+_prepared: dict[str, build.Dataset] = {}
+_pictures: dict[tuple[str, torch.device], Pictures] = {}
+SHOWN = 8  # test pictures of each class in TensorBoard's grids
+
+
+class Material:
+    """Everything of a run that does not change while it is trained.
+
+    seed: of all that is drawn; rows: int64 of each split; labels: the true ones of each split, uint8; sources: of each
+    split the places of each group that is measured for itself; views: of training (`train`) and testing (`eval`);
+    unit: what a row is called.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.seed = config.seed + config.aug.seed_offset
+        self.device = choose_device(config.device)
+        self.data = data = prepared(config)
+        self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
+        self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
+        found = groups(data.rows)
+        self.sources = {
+            split: members([data.rows[i] for i in rows.tolist()], found) if found else {}
+            for split, rows in self.rows.items()
+        }
+        self.unit = "images" if len(data.first) == len(data.rows) else "patches"
+        self.views = {kind: build_view(getattr(config.aug, kind), where=f"aug.{kind}") for kind in ("train", "eval")}
+
+    def notes(self) -> list[str]:
+        """What was found about the data, for the user."""
+        return [*self.data.notes, audit.headline(self.data.audit)]
+
+    def facts(self) -> dict[str, Any]:
+        """Where the run's result comes from, for provenance.json."""
+        return {
+            "seed": self.config.seed,
+            "digest": self.config.digest,
+            "data_digest": self.data.digest,
+            "content_digest": self.data.content,
+            "manifest": str(self.data.manifest),
+            "quarantined": self.data.quarantined,
+            "notes": self.data.notes,
+        }
+
+    def pictures(self) -> Pictures:
+        """The data set's pictures on the device, with the labels that training sees: those of a control are dealt out
+        anew among the training images. Runs on the same data share them, where the labels are true."""
+        if self.config.aug.shuffle_labels:
+            return Pictures(self.data.images, self.shown_labels(), self.device)
+        key = (self.data.digest, self.device)
+        if key not in _pictures:
+            _pictures.clear()  # those of other data may fill the device
+            _pictures[key] = Pictures(self.data.images, self.data.labels, self.device)
+        return _pictures[key]
+
+    def shown_labels(self) -> np.ndarray:
+        """The labels as training sees them, uint8 (N,)."""
+        if not self.config.aug.shuffle_labels:
+            return self.data.labels
+        labels, rows = self.data.labels.copy(), self.rows["train"].numpy()
+        labels[rows] = labels[rows[permutation(self.seed, 0, len(rows)).numpy()]]
+        return labels
+
+    def measured(self, split: str, scores: np.ndarray, threshold: float | None = None) -> dict[str, float]:
+        """All metrics of a split's scores, float64 (n,), see experiments.measures."""
+        return measure(split, scores, self.labels[split], self.sources[split], threshold=threshold)
+
+    def scores(self, model: torch.nn.Module, pictures: Pictures) -> dict[str, np.ndarray]:
+        """The network's scores of validation and test, float64 (n,) each; NotFinite where they are not numbers."""
+        key, precision = derive(self.seed, "evaluation"), self.config.train.precision
+        scores = {
+            split: predict(model, pictures, self.rows[split], self.views["eval"], key=key, precision=precision)
+            for split in ("val", "test")
+        }
+        if not all(np.isfinite(values).all() for values in scores.values()):
+            raise NotFinite("the network's scores are not numbers any more; try a smaller train.learning_rate")
+        return scores
+
+    def shown(self, test_scores: np.ndarray, pictures: Pictures) -> dict[str, Any]:
+        """The same eight real and eight fake test pictures before and after the view, with label and score."""
+        labels = self.labels["test"]
+        places = np.concatenate([np.flatnonzero(labels == label)[:SHOWN] for label in (REAL, FAKE)])
+        rows = self.rows["test"][torch.from_numpy(places)]
+        batch = next(iter(pictures.batches(rows, len(rows))))
+        with torch.inference_mode():
+            after = self.views["eval"](batch.images, derive(self.seed, "evaluation"), batch.rows)
+        pixels = (after[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        before = np.asarray(self.data.images[rows.numpy()])
+        return {"before": before, "after": pixels, "labels": labels[places], "scores": test_scores[places]}
+
+
+def prepared(config: Config) -> build.Dataset:
+    """The data set of a configuration, prepared once in a process: all runs of a sweep see the same."""
+    key = repr((config.data, config.data_root))
+    if key not in _prepared:
+        _prepared.clear()  # one at a time: a sweep over data sets need not hold them all
+        _prepared[key] = build.prepare(config.data, data_root=config.data_root)
+    return _prepared[key]
+
+
+def check_data(config: Config, digest: str) -> None:
+    """ConfigError where the data are no longer those of a finished run; data that are not here cannot be compared."""
+    try:
+        now = prepared(config).digest
+    except DataError as error:
+        print(f"the data of this finished run are not here to be compared: {error}")
+        return
+    if now != digest:
+        raise ConfigError(
+            f"{config.folder}: done on other data (manifest {digest[:12]}, now {now[:12]}); bring them back, "
+            "or delete the folder to run it again"
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu, cuda or cuda:N as a device that is there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise ConfigError(f"device={name}: expected auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        raise ConfigError(
+            f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=cpu works everywhere"
+        )
+    return torch.device(name)
