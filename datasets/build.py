@@ -17,7 +17,7 @@ from datasets.images import ImageSettings
 from datasets.manifest import DataError, Row, whole_file
 
 # Raise a number when datasets.duplicates or datasets.audit find something else: it is then looked for again.
-NEAR_PAIRS = "near-pairs-2.npy"
+NEAR_PAIRS = "near-pairs-3.npy"
 AUDIT = "audit-2.json"
 
 

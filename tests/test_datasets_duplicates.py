@@ -179,9 +179,9 @@ def test_the_search_reads_thumbnails_in_parts(monkeypatch):
             sizes.append(read.size // (32 * 32 * 3))
             return read
 
-    monkeypatch.setattr(likeness, "PART", 64)
+    monkeypatch.setattr(likeness, "PART", 48)
     assert np.array_equal(near_pairs(thumbs.view(Mapped)), pairs)
-    assert max(sizes) == 64 and sum(sizes) < 5 * 600
+    assert max(sizes) == 48 and sum(sizes) < 5 * 600
 
 
 @pytest.mark.parametrize("count", [0, 1])
