@@ -139,16 +139,16 @@ def _tied(originals: list[tuple[Row, Location]], scratch: IO[bytes]) -> list[tup
     scratch.flush()
     thumbs = np.memmap(scratch, np.uint8, mode="r", shape=(len(originals), THUMB, THUMB, 3))
     rows = [row for row, _ in originals]
-    grouped = duplicates.group([replace(row, ties="") for row in rows], duplicates.near_pairs(thumbs))
+    grouped = duplicates.group([row._replace(ties="") for row in rows], duplicates.near_pairs(thumbs))
     members = Counter(row.group for row in grouped)
     return [
-        (replace(row, ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
+        (row._replace(ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
         for (row, place), alike in zip(originals, grouped, strict=True)
     ]
 
 
 def _with_facts(row: Row, result: Decoded) -> Row:
-    return replace(row, **{key: getattr(result, key) for key in FACTS})
+    return row._replace(**{key: getattr(result, key) for key in FACTS})
 
 
 def _equalized(
@@ -190,8 +190,7 @@ def _make(row: Row, place: Location, law: EqualizeSettings, home: Path) -> Row:
             handle.write(result.data)
     _, facts = decode(result.data, ImageSettings())
     was = {"path": row.path} | {key: getattr(row, key) for key in FACTS} | {"made": result.facts}
-    return replace(
-        row,
+    return row._replace(
         path=path,
         sha256=hashlib.sha256(result.data).hexdigest(),
         bytes=len(result.data),

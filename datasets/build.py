@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ def _grouped(packed: store.Packed, pairs: np.ndarray) -> list[Row]:
     if len(grouped) == len(packed.rows):
         return grouped
     groups = [row.group for row in grouped]
-    return [replace(row, group=groups[file]) for row, file in zip(packed.rows, packed.files, strict=True)]
+    return [row._replace(group=groups[file]) for row, file in zip(packed.rows, packed.files, strict=True)]
 
 
 def _audit(path: Path, rows: list[Row], packed: store.Packed) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def group(rows: Sequence[Row], pairs: np.ndarray) -> list[Row]:
     for index, row in enumerate(rows):
         home = root(index)
         names[home] = min(names.get(home, row.sha256), row.sha256)
-    return [replace(row, group=names[root(index)][:20]) for index, row in enumerate(rows)]
+    return [row._replace(group=names[root(index)][:20]) for index, row in enumerate(rows)]
 
 
 def count_pairs(rows: Sequence[Row]) -> dict[str, int]:

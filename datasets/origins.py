@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import cifake, flux, folder, ledger, photos
@@ -61,7 +61,7 @@ def listing(origin: Origin, data_root: Path) -> list[tuple[Row, Location]]:
     found = list(_listed(origin, data_root))
     if not found:
         raise DataError(f"{origin.root or origin.name}: holds no images yet")
-    named = [(replace(row, path=f"{origin.name}/{row.path}", source=origin.name), place) for row, place in found]
+    named = [(row._replace(path=f"{origin.name}/{row.path}", source=origin.name), place) for row, place in found]
     return sorted(named, key=lambda pair: pair[0].path)
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +103,9 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
                 images.write(pixels)
                 pixels_sha256.update(pixels)
                 thumbs.write(result.thumb.tobytes())
-                known = replace(row, **{key: getattr(result, key) for key in FACTS})
+                known = row._replace(**{key: getattr(result, key) for key in FACTS})
                 if settings.fit == "patches":
-                    rows += [replace(known, path=f"{row.path}#{patch}") for patch in range(len(result.pixels))]
+                    rows += [known._replace(path=f"{row.path}#{patch}") for patch in range(len(result.pixels))]
                 else:
                     rows.append(known)
                 files += [number] * len(result.pixels)

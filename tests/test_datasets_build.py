@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +240,7 @@ def test_patches_of_a_picture_stay_in_one_split_under_its_label_and_lead_back_to
     with pytest.raises(DataError, match="1 of 41 files cannot be used"):  # of files, not of patches
         prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=1 / 60)
     data = prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=0.1)
-    assert data.content == manifest.digest(replace(row, group="", split="") for row in data.rows)
+    assert data.content == manifest.digest(row._replace(group="", split="") for row in data.rows)
     assert data.images.shape == (40 * 2, 16, 16, 3) and data.quarantined == 1  # 40x30 pixels hold two
     assert len(data.first) == len(data.thumbs) == len(data.locations) == 40
     for number, first in enumerate(data.first):

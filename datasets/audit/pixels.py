@@ -3,7 +3,6 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,7 @@ def squares(rows: Sequence[Row]) -> tuple[dict[str, int], np.ndarray]:
 def _encoded_again(row: Row, pixels: np.ndarray, quality: int) -> Row:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling="4:2:0")
-    return replace(row, format="JPEG", mode="RGB", sampling="4:2:0", quality=quality, bytes=out.tell())
+    return row._replace(format="JPEG", mode="RGB", sampling="4:2:0", quality=quality, bytes=out.tell())
 
 
 def _swap(before: Sequence[Row], after: Sequence[Row], quality: int, seed: int) -> dict[str, Any]:
