@@ -19,7 +19,8 @@ from tqdm import tqdm
 from datasets import built, duplicates, manifest, origins, store
 from datasets.decoding import Bad, Decoded, Location, decode_all, usable_cpus
 from datasets.equalize import EqualizeSettings, equalize
-from datasets.images import THUMB, BadImage, ImageSettings, decode
+from datasets.fitting import THUMB
+from datasets.images import BadImage, ImageSettings, decode
 from datasets.manifest import DataError, Row, whole_file
 from datasets.origins import Origin
 
@@ -65,10 +66,10 @@ def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *
                 if isinstance(result, Bad):
                     quarantine.append((row.path, result.reason))
                 elif law and origin.kind != "cifake":
-                    originals.append((_with_facts(row, result), place))
-                    scratch.write(result.thumb.tobytes())
+                    originals.append((store.with_facts(row, result), place))
+                    scratch.write(result.thumb.data)
                 else:
-                    passing.append(_with_facts(row, result))
+                    passing.append(store.with_facts(row, result))
         _check_copies([*passing, *(row for row, _ in originals)])
         made, bad = _equalized(_tied(originals, scratch), law, home) if law else ([], [])
         quarantine += bad
@@ -147,10 +148,6 @@ def _tied(originals: list[tuple[Row, Location]], scratch: IO[bytes]) -> list[tup
     ]
 
 
-def _with_facts(row: Row, result: Decoded) -> Row:
-    return row._replace(**{key: getattr(result, key) for key in FACTS})
-
-
 def _equalized(
     listing: list[tuple[Row, Location]], law: EqualizeSettings, home: Path
 ) -> tuple[list[Row], list[tuple[str, str]]]:
@@ -195,7 +192,7 @@ def _make(row: Row, place: Location, law: EqualizeSettings, home: Path) -> Row:
         sha256=hashlib.sha256(result.data).hexdigest(),
         bytes=len(result.data),
         was=json.dumps(was),
-        **asdict(facts),
+        **facts._asdict(),
     )
 
 

@@ -65,7 +65,8 @@ def group(rows: Sequence[Row], pairs: np.ndarray) -> list[Row]:
     for index, row in enumerate(rows):
         assert row.sha256, "rows are read before they are grouped"
         for key in (row.sha256, *row.ties.split()):
-            parents[root(index)] = root(first_with.setdefault(key, index))
+            if (first := first_with.setdefault(key, index)) != index:
+                parents[root(index)] = root(first)
     for one, other in pairs.tolist():
         parents[root(one)] = root(other)
     names: dict[int, str] = {}

@@ -127,13 +127,18 @@ def read(path: Path) -> list[Row]:
 
     Raises DataError naming file, line, column and value where a row is not what `write` could have written.
     """
+    return decoded(path.read_bytes(), path)
+
+
+def decoded(data: bytes, path: Path) -> list[Row]:
+    """The rows of what `encoded` gave and is said to stand in `path`; see `read`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:  # a table calculation may have put a mark in front
-            reader = csv.reader(handle, strict=True)
-            header = next(reader, [])
-            if header != COLUMNS:
-                raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
-            rows = [_row(values, path, reader.line_num) for values in reader]
+        # a table calculation may have put a mark in front
+        reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+        header = next(reader, [])
+        if header != COLUMNS:
+            raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
+        rows = [_row(values, path, reader.line_num) for values in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; was it saved by another program?") from error
     except csv.Error as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import cifake, flux, folder, ledger, photos
 from datasets.decoding import Location
+from datasets.folder import stamp_below
 from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, DataError, Row
 
 COLLECTIONS = "collections"  # folder inside of the data root
@@ -68,6 +69,13 @@ def listing(origin: Origin, data_root: Path) -> list[tuple[Row, Location]]:
 def places(origin: Origin, data_root: Path) -> dict[str, Location]:
     """Path, as `listing` gives it -> where that image lies."""
     return {f"{origin.name}/{row.path}": place for row, place in _listed(origin, data_root)}
+
+
+def stamp(origin: Origin, data_root: Path) -> str:
+    """Changes when what `listing` gives may have changed."""
+    if origin.kind == "cifake":
+        return cifake.stamp(data_root / "cifake")
+    return stamp_below(Path(origin.root) if origin.root else data_root / COLLECTIONS / origin.name)
 
 
 def describe(origin: Origin, data_root: Path) -> list[str]:

@@ -72,7 +72,7 @@ def test_a_store_is_found_again_and_a_changed_added_or_missing_file_is_noticed(t
     root = drawn_folder(tmp_path / "in")
     first = prepare(root, tmp_path)
     calls = []
-    monkeypatch.setattr(store, "_pack", lambda *a, real=store._pack: (calls.append(1), real(*a)))
+    monkeypatch.setattr(store, "_pack", lambda *a, real=store._pack: calls.append(1) or real(*a))
     assert prepare(root, tmp_path).digest == first.digest
     prepare(root, tmp_path, data_seed=7, max_bad=0.5)  # another split of the same pixels
     assert not calls
@@ -196,7 +196,7 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
     code = (
         "import sys, pathlib; from datasets import build, folder, store\n"
         "real = store._pack\n"
-        "def counted(*a): open(sys.argv[3], 'a').write('packed\\n'); real(*a)\n"
+        "def counted(*a): open(sys.argv[3], 'a').write('packed\\n'); return real(*a)\n"
         "store._pack = counted\n"
         "build.prepare(folder.FolderSettings(root=sys.argv[1]), data_root=pathlib.Path(sys.argv[2]))\n"
     )
