@@ -110,7 +110,7 @@ def listing(origin: Path) -> list[tuple[Row, Entry | FileLocation]]:
     Folder names count in any case, one folder around all of them is taken away. Every file in the class folders is
     listed: whether it is a picture is for the decoder to say.
     """
-    files = _in_tree(origin) if origin.is_dir() else _in_archive(origin)
+    files: dict[str, Any] = files_below(origin) if origin.is_dir() else _in_archive(origin)
     folders = Counter(name.rpartition("/")[0] for name in files if name.lower().endswith(PICTURES))
     outer = {folder.split("/")[0] for folder in folders}
     around = f"{min(outer)}/" if len(outer) == 1 and min(outer).lower() not in ("train", "test") else ""
@@ -163,7 +163,3 @@ def _in_archive(file: Path) -> dict[str, Entry]:
         for entry in archive.entries(file)
         if not entry.name.lower().endswith(litter) and "/._" not in entry.name
     }
-
-
-def _in_tree(root: Path) -> dict[str, FileLocation]:
-    return {file.relative_to(root).as_posix(): FileLocation.of(file, status) for file, status in files_below(root)}

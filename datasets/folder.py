@@ -77,9 +77,10 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
             files = files_below(class_folder)
             if not files:
                 raise DataError(f"{class_folder}: holds no file; expected pictures of the class {label_name}")
-            for file, status in files:
-                row = Row(_path(file, root), LABELS[label_name], split=split, source=settings.name)
-                found.append((row, FileLocation.of(file, status)))
+            inside = class_folder.relative_to(root).as_posix()
+            for name, location in files.items():
+                row = Row(_shown(f"{inside}/{name}"), LABELS[label_name], split=split, source=settings.name)
+                found.append((row, location))
     return sorted(found, key=lambda pair: pair[0].path)
 
 
@@ -90,12 +91,12 @@ def stamp(settings: FolderSettings, folder: Path) -> str:
 
 def one_class(root: Path, label: int) -> list[tuple[Row, FileLocation]]:
     """List every file below a folder whose pictures are all of one class, sorted by path."""
-    found = [(Row(_path(file, root), label), FileLocation.of(file, status)) for file, status in files_below(root)]
+    found = [(Row(_shown(name), label), location) for name, location in files_below(root).items()]
     return sorted(found, key=lambda pair: pair[0].path)
 
 
-def _path(file: Path, root: Path) -> str:
-    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
@@ -136,13 +137,14 @@ def _split_folders(root: Path) -> list[tuple[str, Path]]:
     return [(split, inside[split]) for split in SPLIT_FOLDERS if split in inside]
 
 
-def files_below(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
-    """Every file below, links followed, each folder once even where links make a circle; None: cannot be read."""
-    return [
-        (Path(entry.path), status)
-        for entry, status in _below(folder)
+def files_below(folder: Path) -> dict[str, FileLocation]:
+    """Every file below by its path from there, links followed, each folder once even where links make a circle."""
+    start = len(os.path.join(folder.absolute(), ""))  # noqa: PTH118 - with the slash
+    return {
+        entry.path[start:]: FileLocation(entry.path, f"{entry.path}:{_times(status)}")
+        for entry, status in _below(folder.absolute())
         if not entry.is_dir() and entry.name.lower() not in LITTER and not entry.name.startswith("._")
-    ]
+    }
 
 
 def stamp_below(folder: Path) -> str:

@@ -166,8 +166,7 @@ def _decode(data: bytes, settings: ImageSettings, *, to_fit: bool) -> tuple[np.n
         upright = _upright(_rgb(image, layout), turn)
         plain = mode == "RGB" and scale == 1 and upright is image
     shown = upright.size if scale == 1 else (height, width) if turn in SIDEWAYS else (width, height)
-    known = plain and beginning.endswith(jpeg.START_OF_SCAN)
-    return np.asarray(upright), Facts(*shown, name, mode, quality, sampling), beginning if known else b""
+    return np.asarray(upright), Facts(*shown, name, mode, quality, sampling), beginning if plain else b""
 
 
 def _rgb(image: Image.Image, layout: str) -> Image.Image:

@@ -8,7 +8,6 @@ from PIL import Image, JpegImagePlugin
 
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 SCALES = (8, 4, 2)  # what the inverse transform of a block of 8x8 can be divided by
-START_OF_SCAN = b"\xff\xda"
 
 
 def compression(image: Image.Image) -> tuple[int, str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from datasets.audit import traces
 from datasets.audit.verdicts import (
@@ -38,6 +37,8 @@ SCALED = f"{INNOCENT}, or that they were scaled down from larger ones"
 
 def add_pixels(report: dict[str, Any], rows: Sequence[Row], read: Callable[[int], bytes], seed: int) -> None:
     """Add the lines that need files, all from the same sample, and under `read` what was looked at."""
+    from tqdm import tqdm  # a tenth of what it takes to open a data set, which needs no file
+
     few, places = sample(rows, MOST_READ, seed)
     sides, used = squares(few)
     quality = min(SWAP_QUALITIES, key=Counter(row.quality for row in few).__getitem__)
