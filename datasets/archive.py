@@ -1,14 +1,14 @@
 """A zip as a read-only folder: every entry is checked before the first is used, and nothing is ever unpacked."""
 
+import os
 import re
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from datasets.images import BadImage
 from datasets.manifest import DataError
@@ -21,10 +21,11 @@ RATIO_COUNTS_FROM = 1_000_000  # bytes; a small flat picture may shrink a lot
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+MALFORMED = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+ELSEWHERE = {"", ".", ".."}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of an archive. offset: where its data begin in the archive; method: STORED or DEFLATED."""
 
     archive: str
@@ -96,7 +97,7 @@ def _check_names(path: Path, directory: list[zipfile.ZipInfo]) -> None:
     for info in directory:
         name = info.orig_filename  # as written; `filename` is already cleaned
         parts = name.removesuffix("/").split("/")
-        if re.search(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:", name) or not {"", ".", ".."}.isdisjoint(parts):
+        if MALFORMED.search(name) or not ELSEWHERE.isdisjoint(parts):
             raise _refused(path, name, "the name leads elsewhere or is malformed; expected plain relative/names")
         folded = "/".join(parts).casefold()
         if folded in seen:
@@ -135,8 +136,7 @@ def _data_offsets(
             raise _refused(path, info.orig_filename, "shares bytes with another entry; expected entries side by side")
         header = b""
         if info.header_offset + LOCAL_HEADER.size <= end:
-            handle.seek(info.header_offset)
-            header = handle.read(LOCAL_HEADER.size)
+            header = os.pread(handle.fileno(), LOCAL_HEADER.size, info.header_offset)
         if not header.startswith(b"PK\x03\x04"):
             raise _refused(
                 path, info.orig_filename, "no entry where the directory says; download or copy the zip again"

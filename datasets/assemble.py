@@ -19,7 +19,8 @@ from tqdm import tqdm
 from datasets import built, duplicates, manifest, origins, store
 from datasets.decoding import Bad, Decoded, Location, decode_all, usable_cpus
 from datasets.equalize import EqualizeSettings, equalize
-from datasets.images import THUMB, BadImage, ImageSettings, decode
+from datasets.fitting import THUMB
+from datasets.images import BadImage, ImageSettings, decode
 from datasets.manifest import DataError, Row, whole_file
 from datasets.origins import Origin
 
@@ -65,10 +66,10 @@ def assemble(name: str, found: Sequence[Origin], law: EqualizeSettings | None, *
                 if isinstance(result, Bad):
                     quarantine.append((row.path, result.reason))
                 elif law and origin.kind != "cifake":
-                    originals.append((_with_facts(row, result), place))
-                    scratch.write(result.thumb.tobytes())
+                    originals.append((store.with_facts(row, result), place))
+                    scratch.write(result.thumb.data)
                 else:
-                    passing.append(_with_facts(row, result))
+                    passing.append(store.with_facts(row, result))
         _check_copies([*passing, *(row for row, _ in originals)])
         made, bad = _equalized(_tied(originals, scratch), law, home) if law else ([], [])
         quarantine += bad
@@ -139,16 +140,12 @@ def _tied(originals: list[tuple[Row, Location]], scratch: IO[bytes]) -> list[tup
     scratch.flush()
     thumbs = np.memmap(scratch, np.uint8, mode="r", shape=(len(originals), THUMB, THUMB, 3))
     rows = [row for row, _ in originals]
-    grouped = duplicates.group([replace(row, ties="") for row in rows], duplicates.near_pairs(thumbs))
+    grouped = duplicates.group([row._replace(ties="") for row in rows], duplicates.near_pairs(thumbs))
     members = Counter(row.group for row in grouped)
     return [
-        (replace(row, ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
+        (row._replace(ties=f"{row.ties} like:{alike.group}".strip()) if members[alike.group] > 1 else row, place)
         for (row, place), alike in zip(originals, grouped, strict=True)
     ]
-
-
-def _with_facts(row: Row, result: Decoded) -> Row:
-    return replace(row, **{key: getattr(result, key) for key in FACTS})
 
 
 def _equalized(
@@ -190,13 +187,12 @@ def _make(row: Row, place: Location, law: EqualizeSettings, home: Path) -> Row:
             handle.write(result.data)
     _, facts = decode(result.data, ImageSettings())
     was = {"path": row.path} | {key: getattr(row, key) for key in FACTS} | {"made": result.facts}
-    return replace(
-        row,
+    return row._replace(
         path=path,
         sha256=hashlib.sha256(result.data).hexdigest(),
         bytes=len(result.data),
         was=json.dumps(was),
-        **asdict(facts),
+        **facts._asdict(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets import manifest, origins
 from datasets.decoding import Location
-from datasets.folder import FileLocation
+from datasets.folder import FileLocation, stamp_below
 from datasets.manifest import DataError, Row, whole_file
 from datasets.origins import Origin
 from datasets.partition import check_settings
@@ -105,6 +105,15 @@ def rows(settings: BuiltSettings, home: Path) -> list[tuple[Row, Location]]:
             ) from None
         found.append((row, place))
     return found
+
+
+def stamp(settings: BuiltSettings, home: Path) -> str:
+    """Changes when what `rows` gives may have changed. Of a set that was equalised, only CIFAKE's lie elsewhere."""
+    recipe = read_recipe(home)
+    passed = [origin for origin in recipe.origins if not recipe.equalize or origin.kind == "cifake"]
+    own = [FileLocation.of(file, file.stat()).stamp for file in (home / RECIPE, home / MANIFEST)]
+    images = [stamp_below(home / IMAGES)] if (home / IMAGES).is_dir() else []
+    return "\n".join([*own, *images, *(origins.stamp(origin, home.parent) for origin in passed)])
 
 
 def _own(home: Path, path: str) -> FileLocation:

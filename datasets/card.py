@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import audit, build, origins
+from datasets import audit, build, origins, sources
 from datasets.assemble import Assembled
 from datasets.built import Recipe, read_recipe
 from datasets.manifest import NAME_OF_LABEL, Row, whole_file
@@ -23,7 +23,7 @@ CITATIONS = {
 def write(made: Assembled, data_root: Path) -> tuple[Path, build.Dataset]:
     """Pack the set once, small, split and audit it, and write its card; returns the card's path and the data set."""
     name = made.home.name
-    data = build.prepare_or_look(build.settings_for(name, data_root), data_root=data_root)
+    data = build.prepare_or_look(sources.settings_for(name, data_root), data_root=data_root)
     recipe = read_recipe(made.home)
     made_by = {origin.name: origins.describe(origin, data_root) for origin in recipe.origins}
     rows = [data.rows[i] for i in data.first]

@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import archive
 from datasets.archive import Entry
-from datasets.folder import LITTER, FileLocation, files_below
+from datasets.folder import LITTER, FileLocation, files_below, stamp_below
 from datasets.manifest import LABELS, NAME_OF_LABEL, DataError, Row, whole_file
 from datasets.partition import check_settings
 
@@ -28,6 +28,7 @@ OFFICIAL_COUNTS = {
 }
 LAYOUT = sorted(f"{split}/{label}".lower() for split, label in OFFICIAL_COUNTS)
 PICTURES = (".jpg", ".jpeg", ".png")  # names by which misplaced pictures are noticed
+NUMBERED = re.compile(r"\d+(?: \((\d+)\))?\.jpe?g")
 FETCH = "python scripts/fetch_cifake.py"
 
 
@@ -63,6 +64,16 @@ def rows(folder: Path) -> list[tuple[Row, Entry | FileLocation]]:
 
     Raises DataError where there is no origin yet, where it is gone, or where it is not laid out as CIFAKE is.
     """
+    return listing(_origin(folder))
+
+
+def stamp(folder: Path) -> str:
+    """Changes when what `rows` gives may have changed, and is known without listing a zip."""
+    origin = _origin(folder)
+    return stamp_below(origin) if origin.is_dir() else FileLocation.of(origin, origin.stat()).stamp
+
+
+def _origin(folder: Path) -> Path:
     file = folder / "origin.json"
     try:
         [(kind, place)] = json.loads(file.read_text(encoding="utf-8")).items()
@@ -78,7 +89,7 @@ def rows(folder: Path) -> list[tuple[Row, Entry | FileLocation]]:
     if not origin.exists():
         option = "--root FOLDER" if kind == "root" else "--archive FILE"
         raise DataError(f"{origin}: gone, but {file} names it; put it back or say where it is now: {FETCH} {option}")
-    return listing(origin)
+    return origin
 
 
 def write_origin(folder: Path, origin: Path) -> Path:
@@ -99,7 +110,7 @@ def listing(origin: Path) -> list[tuple[Row, Entry | FileLocation]]:
     Folder names count in any case, one folder around all of them is taken away. Every file in the class folders is
     listed: whether it is a picture is for the decoder to say.
     """
-    files = _in_tree(origin) if origin.is_dir() else _in_archive(origin)
+    files: dict[str, Any] = files_below(origin) if origin.is_dir() else _in_archive(origin)
     folders = Counter(name.rpartition("/")[0] for name in files if name.lower().endswith(PICTURES))
     outer = {folder.split("/")[0] for folder in folders}
     around = f"{min(outer)}/" if len(outer) == 1 and min(outer).lower() not in ("train", "test") else ""
@@ -115,21 +126,15 @@ def listing(origin: Path) -> list[tuple[Row, Entry | FileLocation]]:
         if name.rpartition("/")[0] in folders:
             path = name.removeprefix(around).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             split, label, file = path.split("/")
-            row = Row(
-                path,
-                LABELS[label.upper()],
-                split=split.lower(),
-                source="cifake",
-                category=category(file),
-                license="MIT",
-            )
+            kind = category(file)
+            row = Row(path, LABELS[label.upper()], split.lower(), source="cifake", category=kind, license="MIT")
             listed.append((row, location))
     return sorted(listed, key=lambda pair: pair[0].path)
 
 
 def category(name: str) -> str:
     """CIFAR-10 class from a file's name: `0000 (2).jpg` is an automobile, `0000.jpg` an airplane; else nothing."""
-    match = re.fullmatch(r"\d+(?: \((\d+)\))?\.jpe?g", name, re.IGNORECASE)
+    match = NUMBERED.fullmatch(name.lower())
     number = int(match[1] or 1) if match else 0
     return CLASSES[number - 1] if 1 <= number <= len(CLASSES) else ""
 
@@ -152,12 +157,9 @@ def count_report(rows: Iterable[Row]) -> list[str]:
 
 
 def _in_archive(file: Path) -> dict[str, Entry]:
+    litter = tuple(f"/{name}" for name in LITTER)
     return {
         entry.name: entry
         for entry in archive.entries(file)
-        if not entry.name.lower().endswith(tuple(f"/{name}" for name in LITTER)) and "/._" not in entry.name
+        if not entry.name.lower().endswith(litter) and "/._" not in entry.name
     }
-
-
-def _in_tree(root: Path) -> dict[str, FileLocation]:
-    return {file.relative_to(root).as_posix(): FileLocation.of(file, status) for file, status in files_below(root)}

@@ -1,7 +1,6 @@
 """Many images decoded at once and in order, in child processes that a hostile file may kill or hang without harm."""
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -11,26 +10,23 @@ import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from datasets import images
+from datasets import fitting
 from datasets.images import ImageSettings
 
 IMAGES_PER_CHUNK = 256
 BYTES_PER_CHUNK = 4 * 2**20
 # Below this a second child costs more to start than it saves.
 IMAGES_PER_CHILD = 200
-# A picture at the default pixel cap needs less than a third of it; what needs more fails alone.
-MEMORY_OF_A_CHILD = 3 * 2**30
 
 
 class Location(Protocol):
@@ -43,11 +39,11 @@ class Location(Protocol):
         """The file's bytes; raises BadImage or OSError."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class Decoded(NamedTuple):
     """An image read whole: sha256 of its file and its size in bytes; images.Facts of it, before `fit`.
 
-    pixels: RGB uint8 (pieces, height, width, 3) after `fit`, one piece unless it is `patches`; thumb: (32, 32, 3).
+    pixels: RGB uint8 (pieces, height, width, 3) after `fit`, one piece unless it is `patches`; thumb: (32, 32, 3), the
+    same memory where they are the same.
     They are read-only views of a few MB shared with the neighbours: copy what is to be kept.
     """
 
@@ -135,8 +131,7 @@ class _Died(Exception):
 class _Child:
     """One child process and its successors; used by one thread at a time, ended by any.
 
-    A request is a pickled list of locations. The answer is a line of JSON, for each location the reason it is bad or
-    its facts, and then the pixels of the good ones: what a damaged process writes is never unpickled.
+    What is asked and answered: see datasets/decoding_process.py. What a damaged process writes is never unpickled.
     """
 
     def __init__(self, settings: ImageSettings, seconds: float) -> None:
@@ -188,7 +183,7 @@ class _Child:
             if self.ended:
                 raise RuntimeError("the decoding has ended")
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "datasets.decoding"],
+                [sys.executable, "-P", "-m", "datasets.decoding_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OPENBLAS_NUM_THREADS": "1"},
@@ -211,83 +206,23 @@ class _Child:
             if "fault" in answer:
                 raise RuntimeError(f"the decoding process failed:\n{answer['fault']}")
             heads = answer["heads"]
-            assert self.process and self.process.stdout
-            numbers = [0 if isinstance(head, str) else head.pop("pieces") for head in heads]
-            pixels = np.frombuffer(self.process.stdout.read(sum(numbers) * math.prod(shape)), np.uint8)
-            each = np.split(pixels.reshape(sum(numbers), *shape), np.cumsum(numbers)[:-1])
-            good = sum(number > 0 for number in numbers)
-            small = (good, images.THUMB, images.THUMB, 3)
-            thumbs = iter(np.frombuffer(self.process.stdout.read(math.prod(small)), np.uint8).reshape(small))
+            numbers = [0 if isinstance(head, str) else head[0] for head in heads]
+            pixels = self._read(sum(numbers), *shape)
+            thumbs = pixels
+            if not fitting.are_thumbs(self.settings.size, self.settings.fit):
+                thumbs = self._read(sum(number > 0 for number in numbers), fitting.THUMB, fitting.THUMB, 3)
         except ValueError:  # half a line, or too few pixels
             status = self.reap()
             how = f"signal {-status}" if status < 0 else f"exit {status}"
             late = status == -signal.SIGALRM
             raise _Died(f"took longer than {self.seconds:g} s" if late else f"the decoder died ({how})") from None
+        each, ends = iter(thumbs), accumulate(numbers)
         return [
-            Bad(head) if isinstance(head, str) else Decoded(**head, pixels=mine, thumb=next(thumbs))
-            for head, mine in zip(heads, each, strict=True)
+            Bad(head) if isinstance(head, str) else Decoded._make([*head[1:], pixels[end - head[0] : end], next(each)])
+            for head, end in zip(heads, ends, strict=True)
         ]
 
-
-def serve() -> None:
-    """The child: answer requests on stdin until it closes, which it does even where the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, and the parent ends us
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    settings, seconds = pickle.load(requests)
-    _limit_memory()
-    answers.write(b"ready\n")
-    answers.flush()
-    # The C libraries complain about every damaged file, on whatever stands under these numbers.
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    while True:
-        arrays: list[np.ndarray] = []
-        try:
-            heads, arrays = _decode_here(pickle.load(requests), settings, seconds)
-            answer: dict[str, Any] = {"heads": heads}
-        except EOFError:
-            return
-        except Exception:  # noqa: BLE001 - a fault of the program, to be raised where somebody sees it
-            answer = {"fault": traceback.format_exc()}
-        answers.write(json.dumps(answer).encode() + b"\n")
-        for array in arrays:
-            answers.write(array.data)
-        answers.flush()
-
-
-def _limit_memory() -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # a system without it, or a stricter limit already
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OF_A_CHILD, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def _decode_here(locations: list[Location], settings: ImageSettings, seconds: float) -> tuple[list, list[np.ndarray]]:
-    """For each location its reason or Decoded's plain fields; then the pieces of the good ones, then their thumbs."""
-    heads: list[str | dict] = []
-    pixels, thumbs = [], []
-    for location in locations:
-        # Unheeded, the alarm ends the process, even within a C library and even where the parent is no more.
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            data = location.read()
-            image, facts = images.decode(data, settings)
-            mine, small = images.pieces(image, settings), images.thumb(image)
-        except images.BadImage as error:
-            heads.append(str(error))
-        except MemoryError:
-            heads.append(f"needs more than {MEMORY_OF_A_CHILD // 2**30} GiB of memory")
-        except OSError as error:
-            heads.append(f"cannot be read: {images.one_line(error)}")
-        else:
-            plain = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **asdict(facts)}
-            heads.append(plain | {"pieces": len(mine)})
-            pixels.append(np.ascontiguousarray(mine))
-            thumbs.append(np.ascontiguousarray(small))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return heads, pixels + thumbs
-
-
-if __name__ == "__main__":
-    serve()
+    def _read(self, *shape: int) -> np.ndarray:
+        """uint8 of this shape from the answer; ValueError where it ends too early."""
+        assert self.process and self.process.stdout
+        return np.frombuffer(self.process.stdout.read(math.prod(shape)), np.uint8).reshape(shape)

@@ -1,9 +1,12 @@
 """Any folder of pictures as a source: train|val|test / real|fake, or just real|fake."""
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets.manifest import LABELS, DataError, Row
 from datasets.partition import check_settings
@@ -42,8 +45,7 @@ class FolderSettings:
         check_settings(self)
 
 
-@dataclass(frozen=True, slots=True)
-class FileLocation:
+class FileLocation(NamedTuple):
     """A file on disk; stamp changes when its place, its size or a time of change does."""
 
     path: str
@@ -52,8 +54,7 @@ class FileLocation:
     @classmethod
     def of(cls, path: Path, status: os.stat_result | None) -> "FileLocation":
         """`status` as os.stat gave it; None for what cannot be read, such as a link that leads nowhere."""
-        times = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}" if status else "gone"
-        return cls(str(path), f"{path.absolute()}:{times}")
+        return cls(str(path), f"{path.absolute()}:{_times(status)}")
 
     def read(self) -> bytes:
         """The file's bytes; OSError where it cannot be read."""
@@ -76,20 +77,26 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
             files = files_below(class_folder)
             if not files:
                 raise DataError(f"{class_folder}: holds no file; expected pictures of the class {label_name}")
-            for file, status in files:
-                row = Row(_path(file, root), LABELS[label_name], split=split, source=settings.name)
-                found.append((row, FileLocation.of(file, status)))
+            inside = class_folder.relative_to(root).as_posix()
+            for name, location in files.items():
+                row = Row(_shown(f"{inside}/{name}"), LABELS[label_name], split=split, source=settings.name)
+                found.append((row, location))
     return sorted(found, key=lambda pair: pair[0].path)
+
+
+def stamp(settings: FolderSettings, folder: Path) -> str:
+    """Changes when what `rows` gives may have changed."""
+    return stamp_below(Path(settings.root).expanduser())
 
 
 def one_class(root: Path, label: int) -> list[tuple[Row, FileLocation]]:
     """List every file below a folder whose pictures are all of one class, sorted by path."""
-    found = [(Row(_path(file, root), label), FileLocation.of(file, status)) for file, status in files_below(root)]
+    found = [(Row(_shown(name), label), location) for name, location in files_below(root).items()]
     return sorted(found, key=lambda pair: pair[0].path)
 
 
-def _path(file: Path, root: Path) -> str:
-    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
@@ -130,23 +137,44 @@ def _split_folders(root: Path) -> list[tuple[str, Path]]:
     return [(split, inside[split]) for split in SPLIT_FOLDERS if split in inside]
 
 
-def files_below(folder: Path) -> list[tuple[Path, os.stat_result | None]]:
-    """Every file below, links followed, each folder once even where links make a circle; None: cannot be read."""
-    files: list[tuple[Path, os.stat_result | None]] = []
-    seen, waiting = set(), [folder]
+def files_below(folder: Path) -> dict[str, FileLocation]:
+    """Every file below by its path from there, links followed, each folder once even where links make a circle."""
+    start = len(os.path.join(folder.absolute(), ""))  # noqa: PTH118 - with the slash
+    return {
+        entry.path[start:]: FileLocation(entry.path, f"{entry.path}:{_times(status)}")
+        for entry, status in _below(folder.absolute())
+        if not entry.is_dir() and entry.name.lower() not in LITTER and not entry.name.startswith("._")
+    }
+
+
+def stamp_below(folder: Path) -> str:
+    """Changes when a file or a folder below comes, goes or is renamed, and when a file's size or a time of it does."""
+    entries = [
+        f"{entry.path}\0{'' if entry.is_dir() else _times(status)}".encode("utf-8", "surrogateescape")
+        for entry, status in _below(folder.absolute())
+    ]
+    return hashlib.sha256(b"\n".join([os.fsencode(folder.absolute()), *sorted(entries)])).hexdigest()
+
+
+def _below(folder: Path) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
+    """Every file and folder below, links followed; the status of a folder, and of what cannot be read, is None."""
+    seen, waiting = set(), [str(folder)]
     while waiting:
         place = waiting.pop()
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in seen:
+        here = os.stat(place)  # noqa: PTH116 - a Path for each of a million files takes longer than reading it
+        if (here.st_dev, here.st_ino) in seen:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add((here.st_dev, here.st_ino))
         with os.scandir(place) as entries:
             for entry in entries:
+                status = None
                 if entry.is_dir():
-                    waiting.append(Path(entry.path))
-                elif entry.name.lower() not in LITTER and not entry.name.startswith("._"):
-                    try:
-                        files.append((Path(entry.path), entry.stat()))
-                    except OSError:
-                        files.append((Path(entry.path), None))
-    return files
+                    waiting.append(entry.path)
+                else:
+                    with suppress(OSError):
+                        status = entry.stat()
+                yield entry, status
+
+
+def _times(status: os.stat_result | None) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}" if status else "gone"

@@ -1,10 +1,11 @@
 """One decoder for every picture this project reads: bytes in, upright RGB uint8 at the wanted size or a reason out."""
 
-import functools
+import contextlib
 import hashlib
 import io
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,19 +14,19 @@ from PIL import (
     AvifImagePlugin,  # noqa: F401
     ExifTags,
     Image,
-    JpegImagePlugin,
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
+
+from datasets import fitting, jpeg
+from datasets.fitting import FITS, fit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 LARGEST_SIDE = 4096
 # Pillow itself refuses more, before any cap of ours is looked at.
 LARGEST_MAX_PIXELS = 178_956_970
 MOST_PATCHES = 1024
-THUMB = 32  # pixels a side
-SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 class BadImage(ValueError):
@@ -64,8 +65,7 @@ class ImageSettings:
                 raise ValueError(f"{key} is {value!r}; expected a whole number from 1 to {top}")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Of the image before `fit`.
 
     width, height: in pixels, as it is shown; format and mode: Pillow's names, as stored; quality: of a JPEG, 1 to 100,
@@ -86,6 +86,33 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
     Palette, grey, CMYK and the like become RGB; what is transparent becomes white; 16-bit values are scaled, not
     clipped; float images are taken where all their values lie in [0, 1]. Raises BadImage and nothing else.
     """
+    return _guarded(data, settings, to_fit=False)[:2]
+
+
+class Decoder:
+    """`decode` for many files that will all be fitted under the same settings.
+
+    A large JPEG comes at a half, a quarter or an eighth of its size where that is still `fitting.enough`; its facts are
+    of the whole. Files of one collection often begin alike, up to the coded pixels: what stands there is read once.
+    """
+
+    def __init__(self, settings: ImageSettings) -> None:
+        self.settings = settings
+        self.known: tuple[bytes, Facts] | None = None  # how the last file began, where that says all but its pixels
+
+    def decode(self, data: bytes) -> tuple[np.ndarray, Facts]:
+        """See images.decode."""
+        if self.known and data.startswith(self.known[0]) and len(data) <= self.settings.max_bytes:
+            facts = self.known[1]
+            with contextlib.suppress(Exception):  # whatever it is, reading it from the start says what
+                return jpeg.decode_scan(data, (facts.width, facts.height)), facts
+        image, facts, beginning = _guarded(data, self.settings, to_fit=True)
+        self.known = (beginning, facts) if beginning else None
+        return image, facts
+
+
+def _guarded(data: bytes, settings: ImageSettings, *, to_fit: bool) -> tuple[np.ndarray, Facts, bytes]:
+    """`_decode`, with BadImage for whatever goes wrong."""
     if not data:
         raise BadImage("the file is empty")
     if len(data) > settings.max_bytes:
@@ -93,7 +120,7 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _decode(data, settings)
+            return _decode(data, settings, to_fit=to_fit)
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -112,8 +139,13 @@ def one_line(error: Exception) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
-def _decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+def _decode(data: bytes, settings: ImageSettings, *, to_fit: bool) -> tuple[np.ndarray, Facts, bytes]:
+    """The image, its facts and, of a plain JPEG, the bytes that say all of these: those before its coded pixels.
+
+    to_fit: a JPEG may come smaller than it is.
+    """
+    file = io.BytesIO(data)
+    with Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         if min(width, height) < settings.min_side:
             raise BadImage(f"{width}x{height} pixels; accepted are sides from {settings.min_side}")
@@ -122,30 +154,19 @@ def _decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
         layout, mode = str(image.tile[0].args) if image.tile else "", image.mode
         # A JPEG with a second picture behind the first calls itself MPO.
         name = "JPEG" if image.format == "MPO" else str(image.format)
-        quality, sampling = _compression(image) if name == "JPEG" else (0, "")
+        quality, sampling = jpeg.compression(image) if name == "JPEG" else (0, "")
+        scale, beginning = 1, data[: file.tell()] if image.format == "JPEG" else b""
+        if name == "JPEG" and to_fit and settings.fit != "patches":
+            sideways = _orientation(image) in SIDEWAYS
+            shown = (height, width) if sideways else (width, height)
+            least = fitting.enough(*shown, settings.size, settings.fit)
+            scale = jpeg.decode_small(image, least[::-1] if sideways else least)
         image.load()
-        upright = _upright(_rgb(image, layout), _orientation(image))
-    return np.asarray(upright), Facts(upright.width, upright.height, name, mode, quality, sampling)
-
-
-def _compression(image: Image.Image) -> tuple[int, str]:
-    """Quality and chroma subsampling of an opened JPEG."""
-    tables: dict = getattr(image, "quantization", {})
-    total = sum(tables[min(tables)]) if tables else 0
-    quality = 1 + int(np.abs(_table_sums() - total).argmin()) if total else 0
-    return quality, SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
-
-
-@functools.cache
-def _table_sums() -> np.ndarray:
-    """Sum of libjpeg's luma table at each quality from 1 to 100, which falls from one to the next."""
-    sums = []
-    for quality in range(1, 101):
-        out = io.BytesIO()
-        Image.new("L", (8, 8)).save(out, "JPEG", quality=quality)
-        with Image.open(out, formats=("JPEG",)) as image:
-            sums.append(sum(image.quantization[0]))  # type: ignore[attr-defined]
-    return np.array(sums)
+        turn = _orientation(image)
+        upright = _upright(_rgb(image, layout), turn)
+        plain = mode == "RGB" and scale == 1 and upright is image
+    shown = upright.size if scale == 1 else (height, width) if turn in SIDEWAYS else (width, height)
+    return np.asarray(upright), Facts(*shown, name, mode, quality, sampling), beginning if plain else b""
 
 
 def _rgb(image: Image.Image, layout: str) -> Image.Image:
@@ -191,14 +212,6 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def fit(image: np.ndarray, size: tuple[int, int], rule: str) -> np.ndarray:
-    """RGB uint8 (H, W, 3) brought to `size` (height, width) by a rule of FITS; itself where it has that size."""
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(FITS[rule](Image.fromarray(image), width, height))
-
-
 def pieces(image: np.ndarray, settings: ImageSettings) -> np.ndarray:
     """RGB uint8 (H, W, 3) -> (pieces, height, width, 3): one by a rule of FITS, or several under `patches`.
 
@@ -218,36 +231,6 @@ def pieces(image: np.ndarray, settings: ImageSettings) -> np.ndarray:
     return np.stack([image[y : y + height, x : x + width] for y, x in corners])
 
 
-def thumb(image: np.ndarray) -> np.ndarray:
-    """The whole picture as RGB uint8 (32, 32, 3), stretched: the same whatever size and fit a data set asks for."""
-    return fit(image, (THUMB, THUMB), "stretch")
-
-
-def _stretch(image: Image.Image, width: int, height: int) -> Image.Image:
-    return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _center_crop(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Scale until the short side fits, cut the rest off evenly; in one step, so that a ribbon needs no memory."""
-    scale = max(width / image.width, height / image.height)
-    box_width, box_height = min(image.width, width / scale), min(image.height, height / scale)
-    # Whole pixels: a cut without scaling must not resample.
-    left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
-    box = (left, top, left + box_width, top + box_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
-
-
-def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Scale until the long side fits, fill the rest evenly with black."""
-    scale = min(width / image.width, height / image.height)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    padded = Image.new("RGB", (width, height))
-    padded.paste(image.resize(inner, Image.Resampling.BICUBIC), ((width - inner[0]) // 2, (height - inner[1]) // 2))
-    return padded
-
-
-FITS = {"stretch": _stretch, "center_crop": _center_crop, "pad": _pad}
-
 # Orientation as EXIF numbers it; 1 is upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -258,6 +241,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+SIDEWAYS = (5, 6, 7, 8)  # of these, width and height change places
 
 # From a PNG's transparent colour as stored to Pillow's 8-bit pixels, where Pillow compares the two without scaling.
 KEY_SCALES = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}

@@ -1,11 +1,15 @@
 """Whether two thumbnails show the same picture, by their pixels: laid over each other, then compared part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
+from datasets.decoding import usable_cpus
+
 SIDE = 32  # of a thumbnail, in pixels
-PART = 2048  # thumbnails, or pairs of them, worked on at once
+PART = 64  # thumbnails, or pairs of them, worked on at once: so few that what they become stays in the cache
 EDGE = 2  # pixels around it that a crop may have taken, not compared
 STEPS = 4
 FARTHEST = np.array([1.8, 0.11, 1.8, 0.11])  # shift in pixels and growth, in y and in x: crops of a twentieth
@@ -13,11 +17,17 @@ LEAST_DETAIL = 4.0  # grey levels; a flatter picture has nothing to be known by
 LEAST_LIKENESS = 0.9
 NOISE = 6.0  # grey levels that coding at quality 50 may add
 BLOCK = 7  # pixels
+# What each pixel of a line gives to each, in quarters; the ends stand for what lies beyond them.
+BLUR = np.eye(SIDE, k=1) + 2 * np.eye(SIDE) + np.eye(SIDE, k=-1)
+BLUR[0, 0] = BLUR[-1, -1] = 3
+BLUR = BLUR.astype(np.float32)
 
 
-def parts_of(count: int) -> Iterator[slice]:
-    """Slices that cover `count` places, PART in each."""
-    return (slice(start, start + PART) for start in range(0, count, PART))
+def each_part(count: int, work: Callable[[slice], Any]) -> list[Any]:
+    """What `work` gives for each slice of PART among `count` places, in order; a thread for each CPU."""
+    parts = (slice(start, start + PART) for start in range(0, count, PART))
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        return list(pool.map(work, parts))
 
 
 def grey_of(thumbs: np.ndarray) -> np.ndarray:
@@ -28,11 +38,13 @@ def grey_of(thumbs: np.ndarray) -> np.ndarray:
 
 def has_detail(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Which of some thumbnails uint8 (N, 32, 32, 3) hold more than the means of their rows and columns: bool (n,)."""
-    detail = np.empty(len(indices), bool)
-    for part in parts_of(len(indices)):
-        rest = _without_means(_blurred(grey_of(thumbs[indices[part]])))
-        detail[part] = rest.std((1, 2)) >= LEAST_DETAIL
-    return detail
+    found = each_part(len(indices), lambda part: detailed(grey_of(thumbs[indices[part]])))
+    return np.concatenate([np.empty(0, bool), *found])
+
+
+def detailed(grey: np.ndarray) -> np.ndarray:
+    """The same of their luma, as `grey_of` gives it."""
+    return _without_means(_blurred(grey)).std((1, 2)) >= LEAST_DETAIL
 
 
 def same_picture(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -40,15 +52,16 @@ def same_picture(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
     They are where that holds as they lie, or once the first is moved and stretched to lie on the second.
     """
-    same = np.zeros(len(pairs), bool)
-    for part in parts_of(len(pairs)):
+
+    def of_part(part: slice) -> np.ndarray:
         first, second = (_blurred(grey_of(thumbs[pairs[part, side]])) for side in (0, 1))
         inner = second[:, EDGE:-EDGE, EDGE:-EDGE]
-        chunk = _alike(first[:, EDGE:-EDGE, EDGE:-EDGE], inner)
-        open_ = np.flatnonzero(~chunk)
-        chunk[open_] = _alike(_aligned(first[open_], inner[open_]), inner[open_])
-        same[part] = chunk
-    return same
+        same = _alike(first[:, EDGE:-EDGE, EDGE:-EDGE], inner)
+        open_ = np.flatnonzero(~same)
+        same[open_] = _alike(_aligned(first[open_], inner[open_]), inner[open_])
+        return same
+
+    return np.concatenate([np.empty(0, bool), *each_part(len(pairs), of_part)])
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -60,12 +73,13 @@ def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     left, right = _without_means(first), _without_means(second)
     likeness = _product(left, right) / np.sqrt(_product(left, left) * _product(right, right) + 1e-9)
-    first = first - first.mean((1, 2), keepdims=True)
-    second = second - second.mean((1, 2), keepdims=True)
+    same = likeness >= LEAST_LIKENESS
+    first, second = (images[same] - images[same].mean((1, 2), keepdims=True) for images in (first, second))
     first *= (_product(first, second) / (_product(first, first) + 1e-9))[:, None, None]
     contrast = (_blocks(first).var((2, 4)) + _blocks(second).var((2, 4))) / 2
     rest = (_blocks(first - second) ** 2).mean((2, 4))
-    return (likeness >= LEAST_LIKENESS) & (rest <= contrast + NOISE**2).all((1, 2))
+    same[same] = (rest <= contrast + NOISE**2).all((1, 2))
+    return same
 
 
 def _aligned(first: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -77,39 +91,32 @@ def _aligned(first: np.ndarray, target: np.ndarray) -> np.ndarray:
     offsets = np.arange(EDGE, SIDE - EDGE, dtype=np.float32) - (SIDE - 1) / 2
     spring = np.diag([1, 1, 400, 40_000, 400, 40_000])
     moves = np.zeros((len(first), 4))
+    # of the fit: a level, the picture, its slopes down and across and these times their place; then the target
+    terms = np.ones((len(first), 7, len(offsets), len(offsets)), np.float32)
+    terms[:, 6] = target
+    flat = terms.reshape(len(first), 7, len(offsets) ** 2)
     for _ in range(STEPS):
-        moved = _moved(first, moves, offsets)
-        down, across = np.gradient(moved, axis=(1, 2))
-        terms = (np.ones_like(moved), moved, down, down * offsets[:, None], across, across * offsets)
-        design = np.stack(terms, axis=1).reshape(len(first), len(terms), len(offsets) ** 2)
-        normal = (design @ design.transpose(0, 2, 1)).astype(np.float64) + spring
-        right = (design @ target.reshape(len(first), len(offsets) ** 2, 1)).astype(np.float64)
-        fit = np.linalg.solve(normal, right)[:, :, 0]
+        moved = terms[:, 1] = _moved(first, moves, offsets)
+        terms[:, 2], terms[:, 4] = np.gradient(moved, axis=(1, 2))
+        terms[:, 3], terms[:, 5] = terms[:, 2] * offsets[:, None], terms[:, 4] * offsets
+        products = (flat[:, :6] @ flat.transpose(0, 2, 1)).astype(np.float64)
+        fit = np.linalg.solve(products[:, :, :6] + spring, products[:, :, 6:])[:, :, 0]
         moves = np.clip(moves + fit[:, 2:] / np.maximum(fit[:, 1:2], 0.2), -FARTHEST, FARTHEST)
     return _moved(first, moves, offsets)
 
 
 def _moved(images: np.ndarray, moves: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Images (M, 32, 32) read at offsets (n,) from their middle, shifted and stretched; linear between pixels."""
-    for axis in (1, 2):
-        shift, growth = moves[:, 2 * axis - 2, None], moves[:, 2 * axis - 1, None]
-        places = np.clip((SIDE - 1) / 2 + shift + (1 + growth) * offsets, 0, SIDE - 1.001)
-        before = places.astype(np.int64)
-        weight = np.expand_dims((places - before).astype(np.float32), 3 - axis)
-        before = np.expand_dims(before, 3 - axis)
-        near, far = (np.take_along_axis(images, before + step, axis) for step in (0, 1))
-        images = near + (far - near) * weight
-    return images
+    places = (SIDE - 1) / 2 + moves[:, 0::2, None] + (1 + moves[:, 1::2, None]) * offsets  # (M, 2, n), in y and in x
+    places = np.clip(places, 0, SIDE - 1).astype(np.float32)
+    down, across = np.maximum(1 - np.abs(places[..., None] - np.arange(SIDE, dtype=np.float32)), 0).swapaxes(0, 1)
+    return down @ (images @ across.transpose(0, 2, 1))
 
 
 def _blurred(grey: np.ndarray) -> np.ndarray:
     """Grey levels float32 (N, 32, 32), each the (1, 2, 1) / 4 mean of its neighbours along both axes."""
-    levels = grey.astype(np.float32) / 16
-    for axis in (1, 2):
-        around = np.pad(levels, [(1, 1) if side == axis else (0, 0) for side in range(3)], mode="edge")
-        before, middle, after = (np.take(around, range(k, k + SIDE), axis) for k in range(3))
-        levels = (before + 2 * middle + after) / 4
-    return levels
+    # whole numbers below 2 ** 24, hence exact in whatever order they are added
+    return (BLUR.T @ (grey.astype(np.float32) @ BLUR)) / 256
 
 
 def _without_means(images: np.ndarray) -> np.ndarray:

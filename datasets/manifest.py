@@ -4,16 +4,16 @@ Everything downstream believes what stands here, so nothing that could be wrong 
 """
 
 import csv
-import dataclasses
 import hashlib
 import io
-import operator
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 REAL = 0
 FAKE = 1
@@ -27,9 +27,8 @@ class DataError(ValueError):
     exit_status = 2
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """One image.
+class Row(NamedTuple):
+    """One image; a tuple, as there may be a million of them.
 
     path: where it lies, relative to the root of its data set, with forward slashes.
     label: REAL = 0 or FAKE = 1, from the name of its folder.
@@ -64,9 +63,12 @@ class Row:
     was: str = ""
 
 
-COLUMNS = [field.name for field in dataclasses.fields(Row)]
-ALL = operator.attrgetter(*COLUMNS)
-WHOLE_NUMBERS = ("width", "height", "quality", "bytes")
+COLUMNS = list(Row._fields)
+LABEL, SPLIT = COLUMNS.index("label"), COLUMNS.index("split")
+WHOLE_NUMBERS = [COLUMNS.index(name) for name in ("width", "height", "quality", "bytes")]
+# Thousands of rows say the same there, and share what they say.
+WORDS = [COLUMNS.index(name) for name in ("split", "source", "category", "format", "mode", "sampling", "license")]
+ROWS_AT_ONCE = 4096
 NAME_OF_LABEL = {label: name for name, label in LABELS.items()}
 
 
@@ -96,24 +98,28 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
         raise
 
 
-def text_of(rows: Iterable[Row]) -> str:
-    """The manifest as CSV text; labels are written by name."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((row[0], NAME_OF_LABEL[row[1]], *row[2:]) for row in map(ALL, rows))
-    return out.getvalue()
+def encoded(rows: Iterable[Row]) -> bytes:
+    """The manifest as CSV text in UTF-8; labels are written by name."""
+    named = ((row[0], NAME_OF_LABEL[row[1]], *row[2:]) for row in rows)
+    parts: list[bytes] = []
+    lines: list[tuple] = [tuple(COLUMNS)]
+    while lines:  # a few at a time: text that is being written takes four bytes a letter
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(lines)
+        parts.append(out.getvalue().encode())
+        lines = list(islice(named, ROWS_AT_ONCE))
+    return b"".join(parts)
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
     """Write a manifest, whole or not at all."""
-    with whole_file(path) as handle:
-        handle.write(text_of(rows))
+    with whole_file(path, "wb") as handle:
+        handle.write(encoded(rows))
 
 
 def digest(rows: Iterable[Row]) -> str:
     """sha256 of the manifest's text: the same rows in the same order, on any machine."""
-    return hashlib.sha256(text_of(rows).encode()).hexdigest()
+    return hashlib.sha256(encoded(rows)).hexdigest()
 
 
 def read(path: Path) -> list[Row]:
@@ -121,13 +127,18 @@ def read(path: Path) -> list[Row]:
 
     Raises DataError naming file, line, column and value where a row is not what `write` could have written.
     """
+    return decoded(path.read_bytes(), path)
+
+
+def decoded(data: bytes, path: Path) -> list[Row]:
+    """The rows of what `encoded` gave and is said to stand in `path`; see `read`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:  # a table calculation may have put a mark in front
-            reader = csv.reader(handle, strict=True)
-            header = next(reader, [])
-            if header != COLUMNS:
-                raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
-            rows = [_row(values, f"{path}:{reader.line_num}") for values in reader]
+        # a table calculation may have put a mark in front
+        reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+        header = next(reader, [])
+        if header != COLUMNS:
+            raise DataError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}")
+        rows = [_row(values, path, reader.line_num) for values in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; was it saved by another program?") from error
     except csv.Error as error:
@@ -140,18 +151,21 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
-def _row(values: list[str], where: str) -> Row:
+def _row(values: list[Any], path: Path, line: int) -> Row:
     if len(values) != len(COLUMNS):
-        raise DataError(f"{where}: {len(values)} columns; expected {len(COLUMNS)}")
-    fields = dict(zip(COLUMNS, values, strict=True))
-    if fields["label"] not in LABELS:
-        raise DataError(f"{where}: label is {fields['label']!r}; expected REAL or FAKE")
-    if fields["split"] not in SPLITS:
-        raise DataError(f"{where}: split is {fields['split']!r}; expected one of {', '.join(SPLITS[:-1])} or nothing")
-    if not fields["path"]:
-        raise DataError(f"{where}: path is empty")
-    for column in WHOLE_NUMBERS:
-        if not fields[column].isdecimal():
-            raise DataError(f"{where}: {column} is {fields[column]!r}; expected a whole number")
-    numbers = {column: int(fields[column]) for column in WHOLE_NUMBERS}
-    return Row(**{**fields, **numbers, "label": LABELS[fields["label"]]})  # type: ignore[arg-type]
+        raise DataError(f"{path}:{line}: {len(values)} columns; expected {len(COLUMNS)}")
+    if values[LABEL] not in LABELS:
+        raise DataError(f"{path}:{line}: label is {values[LABEL]!r}; expected REAL or FAKE")
+    if values[SPLIT] not in SPLITS:
+        known = f"{', '.join(SPLITS[:-1])} or nothing"
+        raise DataError(f"{path}:{line}: split is {values[SPLIT]!r}; expected one of {known}")
+    if not values[0]:
+        raise DataError(f"{path}:{line}: path is empty")
+    values[LABEL] = LABELS[values[LABEL]]
+    for place in WHOLE_NUMBERS:
+        if not values[place].isdecimal():
+            raise DataError(f"{path}:{line}: {COLUMNS[place]} is {values[place]!r}; expected a whole number")
+        values[place] = int(values[place])
+    for place in WORDS:
+        values[place] = sys.intern(values[place])
+    return Row._make(values)

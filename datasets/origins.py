@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import cifake, flux, folder, ledger, photos
 from datasets.decoding import Location
+from datasets.folder import stamp_below
 from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, DataError, Row
 
 COLLECTIONS = "collections"  # folder inside of the data root
@@ -61,13 +62,20 @@ def listing(origin: Origin, data_root: Path) -> list[tuple[Row, Location]]:
     found = list(_listed(origin, data_root))
     if not found:
         raise DataError(f"{origin.root or origin.name}: holds no images yet")
-    named = [(replace(row, path=f"{origin.name}/{row.path}", source=origin.name), place) for row, place in found]
+    named = [(row._replace(path=f"{origin.name}/{row.path}", source=origin.name), place) for row, place in found]
     return sorted(named, key=lambda pair: pair[0].path)
 
 
 def places(origin: Origin, data_root: Path) -> dict[str, Location]:
     """Path, as `listing` gives it -> where that image lies."""
     return {f"{origin.name}/{row.path}": place for row, place in _listed(origin, data_root)}
+
+
+def stamp(origin: Origin, data_root: Path) -> str:
+    """Changes when what `listing` gives may have changed."""
+    if origin.kind == "cifake":
+        return cifake.stamp(data_root / "cifake")
+    return stamp_below(Path(origin.root) if origin.root else data_root / COLLECTIONS / origin.name)
 
 
 def describe(origin: Origin, data_root: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from datasets.manifest import DataError, Row
@@ -79,7 +79,7 @@ def assign(
         splits = ["unused" if leak else split for split, leak in zip(splits, leaking, strict=True)]
     _check(rows, splits)
     assigned = [
-        row if row.split == split else replace(row, split=split) for row, split in zip(rows, splits, strict=True)
+        row if row.split == split else row._replace(split=split) for row, split in zip(rows, splits, strict=True)
     ]
     return Partition(assigned, sum(leaking))
 

@@ -9,19 +9,21 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
 
 from datasets import manifest
-from datasets.decoding import Bad, Location, decode_all
-from datasets.images import THUMB, ImageSettings
+from datasets.decoding import Bad, Decoded, Location, decode_all
+from datasets.fitting import THUMB, are_thumbs
+from datasets.images import ImageSettings
 from datasets.manifest import Row, whole_file
 
 FACTS = ("sha256", "width", "height", "format", "mode", "quality", "sampling", "bytes")
-LAYOUT = 2  # raise it when the meaning of a store's files changes: older ones are then packed again
+LAYOUT = 3  # raise it when the meaning of a store's files changes: older ones are then packed again
+BUFFER = 2**20
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
     """
     target = folder / f"packed-{_digest(listing, settings)}"
     folder.mkdir(parents=True, exist_ok=True)
+    rows = None
     with (folder / f".{target.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +63,7 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
             part = folder / f".{target.name}.part"
             shutil.rmtree(part, ignore_errors=True)
             try:
-                _pack(listing, settings, part)
+                rows = _pack(listing, settings, part)
                 shutil.rmtree(target, ignore_errors=True)
                 part.rename(target)
             except BaseException as error:
@@ -68,7 +71,26 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
                 if isinstance(error, OSError) and error.filename is None:
                     error.filename = str(folder)  # a write to a full disk does not say where
                 raise
-    return _open(target, settings)
+            _say_others(target)
+    return _open(target, settings, rows)
+
+
+def open_whole(target: Path, settings: ImageSettings, rows: list[Row]) -> Packed | None:
+    """A store whose rows are known already, where it is there and whole."""
+    return _open(target, settings, rows) if _is_whole(target) else None
+
+
+def _say_others(target: Path) -> None:
+    """One line about the stores that lie beside a new one; which of them are needed, only the user knows."""
+    others = sorted(folder for folder in target.parent.glob("packed-*") if folder != target)
+    if others:
+        size = sum(file.stat().st_size for folder in others for file in folder.iterdir()) / 1e9
+        beside = "1 other store" if len(others) == 1 else f"{len(others)} other stores"
+        names = ", ".join(folder.name for folder in others[:5]) + (", ..." if len(others) > 5 else "")
+        sys.stderr.write(
+            f"{target.parent}: {beside} of this data set, of other settings or earlier files, {size:.1f} GB in all; "
+            f"delete what you no longer need of {names}\n"
+        )
 
 
 def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
@@ -81,12 +103,15 @@ def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) ->
     return digest.hexdigest()[:16]
 
 
-def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path) -> None:
+def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path) -> list[Row]:
     part.mkdir()
-    rows, files, quarantine = [], [], []
+    rows: list[Row] = []
+    files: list[int] = []
+    quarantine: list[tuple[str, str]] = []
     shape, small = (*settings.size, 3), (THUMB, THUMB, 3)
+    own_thumbs = are_thumbs(settings.size, settings.fit)
     pixels_sha256 = hashlib.sha256()
-    with (part / "images.npy").open("wb") as images, (part / "thumbs.npy").open("wb") as thumbs:
+    with (part / "images.npy").open("wb", BUFFER) as images, (part / "thumbs.npy").open("wb", BUFFER) as thumbs:
         # numpy pads the header so that the first axis may be corrected in place once the bad files are known
         _write_header(images, (len(listing) * settings.patches, *shape))
         _write_header(thumbs, (len(listing), *small))
@@ -99,13 +124,13 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
                 if row.sha256 not in ("", result.sha256):
                     quarantine.append((row.path, "its bytes are not those that were noted when the data set was built"))
                     continue
-                pixels = result.pixels.tobytes()
-                images.write(pixels)
-                pixels_sha256.update(pixels)
-                thumbs.write(result.thumb.tobytes())
-                known = replace(row, **{key: getattr(result, key) for key in FACTS})
+                images.write(result.pixels.data)
+                pixels_sha256.update(result.pixels.data)
+                if not own_thumbs:
+                    thumbs.write(result.thumb.data)
+                known = with_facts(row, result)
                 if settings.fit == "patches":
-                    rows += [replace(known, path=f"{row.path}#{patch}") for patch in range(len(result.pixels))]
+                    rows += [known._replace(path=f"{row.path}#{patch}") for patch in range(len(result.pixels))]
                 else:
                     rows.append(known)
                 files += [number] * len(result.pixels)
@@ -115,7 +140,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
             _write_header(file, header)
             file.flush()
             os.fsync(file.fileno())
-    if is_thumbs(settings):
+    if own_thumbs:
         (part / "thumbs.npy").unlink()
     np.save(part / "files.npy", np.array(files, dtype=np.int64))
     manifest.write(part / "files.csv", rows)
@@ -129,11 +154,12 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     }
     with whole_file(part / "store.json") as handle:
         json.dump(facts, handle, indent=1)
+    return rows
 
 
-def is_thumbs(settings: ImageSettings) -> bool:
-    """Whether the images of a store are their own thumbs, as with CIFAKE at its native size."""
-    return settings.size == (THUMB, THUMB) and settings.fit == "stretch"
+def with_facts(row: Row, result: Decoded) -> Row:
+    """The row with what its file turned out to be."""
+    return row._replace(**{key: getattr(result, key) for key in FACTS})
 
 
 def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:
@@ -164,18 +190,21 @@ def _is_whole(target: Path) -> bool:
     return digest.hexdigest() == facts["pixels_sha256"]
 
 
-def _open(target: Path, settings: ImageSettings) -> Packed:
+def _open(target: Path, settings: ImageSettings, rows: list[Row] | None = None) -> Packed:
+    """rows: those of files.csv, where they are known."""
     with (target / "quarantine.csv").open(encoding="utf-8", newline="") as handle:
         quarantine = [(path, reason) for path, reason in csv.reader(handle)][1:]
     # copy-on-write only so that torch can wrap it without a warning; nobody writes to it
     images = np.load(target / "images.npy", mmap_mode="c", allow_pickle=False)
-    files = np.load(target / "files.npy", allow_pickle=False)
+    files, thumbs = np.load(target / "files.npy", allow_pickle=False), images
+    if not are_thumbs(settings.size, settings.fit):
+        thumbs = np.load(target / "thumbs.npy", mmap_mode="r", allow_pickle=False)
     return Packed(
-        rows=manifest.read(target / "files.csv"),
+        rows=manifest.read(target / "files.csv") if rows is None else rows,
         images=images,
         files=files,
         first=np.unique(files, return_index=True)[1],
-        thumbs=images if is_thumbs(settings) else np.load(target / "thumbs.npy", mmap_mode="r", allow_pickle=False),
+        thumbs=thumbs,
         quarantine=quarantine,
         folder=target,
     )

@@ -44,12 +44,12 @@ def audit(arguments: argparse.Namespace) -> int:
     """Prepare the data set, audit it, print and write the report."""
     import json
 
-    from datasets import audit, build
+    from datasets import audit, build, sources
     from datasets.manifest import DataError, whole_file
 
     if arguments.seed < 0:
         raise DataError(f"--seed {arguments.seed}: expected 0 or a larger whole number")
-    settings = build.settings_for(arguments.what, arguments.data_root)
+    settings = sources.settings_for(arguments.what, arguments.data_root)
     data = build.prepare_or_look(settings, data_root=arguments.data_root)
     for note in data.notes:
         print(note)

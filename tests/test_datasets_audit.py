@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,7 +153,7 @@ def test_a_codec_that_was_decoded_again_shows_in_the_pixels(equalized):
 def test_unreadable_and_tiny_files_are_counted_and_left_out(equalized):
     rows, files = equalized
     broken = [b"no picture", *files[1:]]
-    tiny = [rows[0], replace(rows[1], width=8), *rows[2:]]
+    tiny = [rows[0], rows[1]._replace(width=8), *rows[2:]]
     report = audit.audit(tiny, thumbs_of(files), broken.__getitem__)
     assert report["read"] == {"files": len(files), "unreadable": 1, "too small": 1, "squares": {"set": 256}}
     assert "left out: 1 smaller than it, 1 unreadable" in line_of(report, "pixels seen")["because"]
@@ -170,8 +169,8 @@ def test_too_few_images_are_too_few_to_say():
 
 
 def test_a_small_confounded_source_does_not_hide_in_a_large_one():
-    photographs = [replace(row, source="photos") for row in without_shortcut(200, 1, "flux") if row.label == REAL]
-    made = [replace(row, width=1344, height=768) for row in without_shortcut(200, 1, "flux") if row.label == FAKE]
+    photographs = [row._replace(source="photos") for row in without_shortcut(200, 1, "flux") if row.label == REAL]
+    made = [row._replace(width=1344, height=768) for row in without_shortcut(200, 1, "flux") if row.label == FAKE]
     rows = [*without_shortcut(4000, 2, "cifake"), *photographs, *made]
     report = audit.short(rows, noise(len(rows)))
     assert line_of(report, "file facts")["auc"] < 0.6
@@ -190,7 +189,7 @@ def test_a_source_of_one_class_is_not_judged_alone():
 def test_a_handful_of_pictures_is_too_few_to_say(labels):
     files = [shown(np.random.default_rng(i), 64, 48, format="PNG") for i in range(len(labels))]
     rows = [row_of(data, i, label) for i, (data, label) in enumerate(zip(files, labels, strict=True))]
-    rows = [replace(row, was=was(0.5)) for row in rows]
+    rows = [row._replace(was=was(0.5)) for row in rows]
     for report in (
         audit.short(rows, noise(len(rows))),
         audit.audit(rows, noise(len(rows)), files.__getitem__),
@@ -204,13 +203,13 @@ def test_a_handful_of_pictures_is_too_few_to_say(labels):
 def test_a_scale_that_tells_the_classes_apart_is_said_and_suspicious_at_most():
     random = np.random.default_rng(0)
     plain = without_shortcut(400, 6)
-    alike = [replace(row, was=was(random.uniform(0.2, 0.9))) for row in plain]
+    alike = [row._replace(was=was(random.uniform(0.2, 0.9))) for row in plain]
     apart = [
-        replace(row, was=was(random.uniform(0.5, 0.7) if row.label else random.uniform(0.2, 0.3))) for row in plain
+        row._replace(was=was(random.uniform(0.5, 0.7) if row.label else random.uniform(0.2, 0.3))) for row in plain
     ]
     assert not [line for line in audit.short(plain, noise(400))["lines"] if line["part"] == "scaling"]
     assert line_of(audit.short(alike, noise(400)), "scaling")["auc"] < 0.6
-    beside = [*without_shortcut(400, 7, "cifake"), *(replace(row, source="flux") for row in apart)]
+    beside = [*without_shortcut(400, 7, "cifake"), *(row._replace(source="flux") for row in apart)]
     for report in (audit.short(apart, noise(400)), audit.audit(beside, noise(800), None)):
         line = line_of(report, "scaling")
         assert line["low"] > 0.9 and line["verdict"] == "suspicious" and "generator's size" in line["because"]
@@ -218,9 +217,9 @@ def test_a_scale_that_tells_the_classes_apart_is_said_and_suspicious_at_most():
 
 
 def test_bytes_alone_are_innocent_where_the_codec_is_known():
-    heavy = [replace(row, format="JPEG", bytes=row.bytes + 200_000 * row.label) for row in without_shortcut(400, 3)]
+    heavy = [row._replace(format="JPEG", bytes=row.bytes + 200_000 * row.label) for row in without_shortcut(400, 3)]
     assert line_of(audit.short(heavy, noise(400)), "bytes per pixel")["verdict"] == "suspicious"
-    of_unknown_quality = [replace(row, format="WEBP", quality=0) for row in heavy]
+    of_unknown_quality = [row._replace(format="WEBP", quality=0) for row in heavy]
     assert line_of(audit.short(of_unknown_quality, noise(400)), "bytes per pixel")["verdict"] == "confounded"
 
 
@@ -233,9 +232,9 @@ def test_colour_is_suspicious_at_most():
 
 def test_copies_splits_and_licences_are_counted_and_unused_rows_are_not():
     rows = without_shortcut(100, 5, license="CC0", split="train")
-    rows[1] = replace(rows[1], sha256=rows[0].sha256, group="twins")  # FAKE, and rows[0] is REAL
-    rows[0] = replace(rows[0], group="twins", split="test", license="")
-    unused = [replace(rows[3], path=f"unused {i}", width=5000, split="unused") for i in range(50)]
+    rows[1] = rows[1]._replace(sha256=rows[0].sha256, group="twins")  # FAKE, and rows[0] is REAL
+    rows[0] = rows[0]._replace(group="twins", split="test", license="")
+    unused = [rows[3]._replace(path=f"unused {i}", width=5000, split="unused") for i in range(50)]
     report = audit.short([*rows, *unused], noise(150))
     assert report["lines"] == audit.short(rows, noise(150)[:100])["lines"]
     counts = report["counts"]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def test_a_store_is_found_again_and_a_changed_added_or_missing_file_is_noticed(t
     root = drawn_folder(tmp_path / "in")
     first = prepare(root, tmp_path)
     calls = []
-    monkeypatch.setattr(store, "_pack", lambda *a, real=store._pack: (calls.append(1), real(*a)))
+    monkeypatch.setattr(store, "_pack", lambda *a, real=store._pack: calls.append(1) or real(*a))
     assert prepare(root, tmp_path).digest == first.digest
     prepare(root, tmp_path, data_seed=7, max_bad=0.5)  # another split of the same pixels
     assert not calls
@@ -197,7 +196,7 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
     code = (
         "import sys, pathlib; from datasets import build, folder, store\n"
         "real = store._pack\n"
-        "def counted(*a): open(sys.argv[3], 'a').write('packed\\n'); real(*a)\n"
+        "def counted(*a): open(sys.argv[3], 'a').write('packed\\n'); return real(*a)\n"
         "store._pack = counted\n"
         "build.prepare(folder.FolderSettings(root=sys.argv[1]), data_root=pathlib.Path(sys.argv[2]))\n"
     )
@@ -211,7 +210,7 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
 def test_what_is_kept_beside_a_store_and_damaged_is_made_anew(tmp_path):
     root = drawn_folder(tmp_path / "in")
     first = prepare(root, tmp_path, image_size=16)
-    for name in ("near-pairs-2.npy", "audit-2.json", "files.npy", "thumbs.npy", "files.csv", "quarantine.csv"):
+    for name in ("near-pairs-3.npy", "audit-2.json", "files.npy", "thumbs.npy", "files.csv", "quarantine.csv"):
         [path] = [path for path in (tmp_path / "data").rglob(name) if "split-" not in str(path) or "audit" in name]
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         again = prepare(root, tmp_path, image_size=16)
@@ -241,7 +240,7 @@ def test_patches_of_a_picture_stay_in_one_split_under_its_label_and_lead_back_to
     with pytest.raises(DataError, match="1 of 41 files cannot be used"):  # of files, not of patches
         prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=1 / 60)
     data = prepare(root, tmp_path, image_size=16, fit="patches", patches=3, max_bad=0.1)
-    assert data.content == manifest.digest(replace(row, group="", split="") for row in data.rows)
+    assert data.content == manifest.digest(row._replace(group="", split="") for row in data.rows)
     assert data.images.shape == (40 * 2, 16, 16, 3) and data.quarantined == 1  # 40x30 pixels hold two
     assert len(data.first) == len(data.thumbs) == len(data.locations) == 40
     for number, first in enumerate(data.first):

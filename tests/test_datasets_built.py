@@ -3,7 +3,6 @@
 import csv
 import hashlib
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from builds import build_set, picture, pictures_in, shell
@@ -58,7 +57,7 @@ def test_a_label_or_a_tie_that_changes_in_the_manifest_changes_the_data(pictures
     first = build.prepare(settings, data_root=tmp_path / "data")
     rows = manifest.read(made.home / "manifest.csv")
     changed = [
-        replace(row, label=1 - row.label) if i == 3 else replace(row, ties="author:z") if i in (7, 50) else row
+        row._replace(label=1 - row.label) if i == 3 else row._replace(ties="author:z") if i in (7, 50) else row
         for i, row in enumerate(rows)
     ]
     manifest.write(made.home / "manifest.csv", changed)

@@ -23,7 +23,7 @@ def candidates(folder: Path, licenses: Path | None) -> list[Candidate]:
     """
     if not folder.is_dir():
         raise DataError(f"--from-dir {folder}: no such folder; expected one that holds photographs")
-    paths = {path.relative_to(folder).as_posix(): path for path, _ in files_below(folder)}
+    paths = {name: folder / name for name in files_below(folder)}
     if licenses is not None:
         paths = {name: path for name, path in paths.items() if path.absolute() != licenses.absolute()}
     if not paths:
