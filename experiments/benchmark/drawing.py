@@ -11,11 +11,13 @@ from datasets.manifest import whole_file
 from experiments.benchmark.scaling import TITLES, TURNS, Points, limits, line_of
 from experiments.figures import COLORS, INK, STYLE
 
-COSTS = {
-    "images": "seconds of a run of one epoch",
-    "models": "seconds of a step of all of them",
-    "side": "seconds of a step of 16 images",
+# Panels by the curve that turns in them, with what it costs in words; a second curve is there to be compared.
+PANELS = {
+    "images": {"images": "a run of one epoch, start-up included", "search": "search for near-duplicates, once"},
+    "models": {"models": "a step of all of them, 32 images each"},
+    "side": {"side": "a step of 16 images"},
 }
+LOOKS = ((COLORS["real"], "o"), ("#888888", "s"))
 SAMPLES = 60
 
 
@@ -26,26 +28,35 @@ def save(measured: Mapping[str, Points], title: str, path: Path) -> None:
 
 
 def draw(measured: Mapping[str, Points], title: str) -> Figure:
-    """measured: the points of each curve, a panel each."""
+    """measured: the points of each curve; those that are there become panels."""
+    panels = {name: curves for name, curves in PANELS.items() if name in measured}
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        figure = Figure(figsize=(5.2 * len(measured), 5.0), dpi=100, layout="constrained")
+        figure = Figure(figsize=(5.2 * len(panels), 5.0), dpi=100, layout="constrained")
         figure.suptitle(title, color=INK)
-        for place, (name, points) in enumerate(measured.items(), start=1):
-            axes = figure.add_subplot(1, len(measured), place, xscale="log", yscale="log")
-            axes.set(xlabel=TITLES[name], ylabel=COSTS[name])
-            _panel(axes, name, points)
+        for place, (name, curves) in enumerate(panels.items(), start=1):
+            axes = figure.add_subplot(1, len(panels), place, xscale="log", yscale="log")
+            axes.set(xlabel=TITLES[name], ylabel="seconds")
+            for (curve, words), look in zip(curves.items(), LOOKS, strict=False):
+                if curve in measured:
+                    _points(axes, curve, measured[curve], words, look)
+            _turn(axes, name, measured[name])
+            axes.legend(frameon=False, loc="upper left")
     return figure
 
 
-def _panel(axes: Axes, name: str, points: Points) -> None:
-    xs, seconds = [x for x, _ in points], [cost for _, cost in points]
+def _points(axes: Axes, name: str, points: Points, words: str, look: tuple[str, str]) -> None:
+    """What was measured, and the fixed and the growing part together as a line."""
+    first, last = points[0][0], points[-1][0]
+    between = [first * (last / first) ** (step / SAMPLES) for step in range(SAMPLES + 1)]
     line, power = line_of(name, points), TURNS[name]["power"]
-    between = [xs[0] * (xs[-1] / xs[0]) ** (step / SAMPLES) for step in range(SAMPLES + 1)]
-    axes.plot(between, [line.at(x**power) for x in between], color="#888888", label="fixed part + growing part")
-    axes.plot(xs, seconds, "o", color=COLORS["real"], markersize=7, label="measured")
+    axes.plot(between, [line.at(x**power) for x in between], color=look[0], linewidth=1)
+    axes.plot(*zip(*points, strict=True), look[1], color=look[0], markersize=7, label=words)
+
+
+def _turn(axes: Axes, name: str, points: Points) -> None:
     turn, words = limits(name, points)
-    if xs[0] <= turn <= xs[-1]:
-        axes.axvline(turn, color=COLORS["fake"], linestyle="--", linewidth=1.5)
-        axes.plot(turn, line.at(turn**power), "D", color=COLORS["fake"], markersize=9, label="turns here")
     axes.set_title(words.replace("; ", "\n"), fontsize=11)
-    axes.legend(frameon=False, loc="upper left")
+    if points[0][0] <= turn <= points[-1][0]:
+        axes.axvline(turn, color=COLORS["fake"], linestyle="--", linewidth=1.5)
+        height = line_of(name, points).at(turn ** TURNS[name]["power"])
+        axes.plot(turn, height, "D", color=COLORS["fake"], markersize=9, label="turns here")

@@ -42,7 +42,7 @@ def loop(data_root: str, precision: str, pairs: int, device: str) -> dict[str, A
     from detector.color import build_view
     from detector.predict import predict
 
-    threads = use_threads()
+    threads = as_a_run()
     data = build.prepare(cifake.CifakeSettings(leaks="keep"), data_root=Path(data_root))
     where = torch.device(device)
     pictures = Pictures(data.images, data.labels, where)
@@ -77,12 +77,14 @@ def loop(data_root: str, precision: str, pairs: int, device: str) -> dict[str, A
     }
 
 
-def use_threads() -> int:
-    """As many as a run takes with threads=auto."""
+def as_a_run() -> int:
+    """Threads and memory as a run has them that nobody set anything for; the number of threads."""
     import torch
 
     from datasets.decoding import usable_cpus
+    from experiments import allocator
 
+    allocator.choose("keep")
     torch.set_num_threads(min(usable_cpus(), 8))
     return torch.get_num_threads()
 

@@ -89,7 +89,9 @@ def found(archive: Path | None, data_root: Path) -> Pictures:
     if archive is not None:
         return _cifake(cifake.listing(archive), archive)
     if not (data_root / "cifake" / "origin.json").exists():
-        words = f"no CIFAKE in {data_root}: drawn pictures in its layout, JPEG files of its size"
+        words = (
+            "Drawn pictures, JPEG files of CIFAKE's size and layout, as CIFAKE is not here: the figures are of those"
+        )
         return Pictures(drawn_files(OFFICIAL), words)
     listing = cifake.rows(data_root / "cifake")
     packed = getattr(listing[0][1], "archive", None)  # an entry of a zip knows it, a file does not

@@ -24,7 +24,7 @@ def limits(precision: str, device: str, batch_size: int = ours.BATCH) -> dict[st
     The roofline is the longer of two times: of the arithmetic at the machine's best rate of convolution, and of the
     traffic at the rate of memory, as if no cache were there.
     """
-    ours.use_threads()
+    ours.as_a_run()
     where, kind = torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32
     model = ours.new_model().to(where, memory_format=torch.channels_last).eval()  # without dropout
     images = torch.rand(batch_size, 3, 32, 32, device=where).contiguous(memory_format=torch.channels_last)

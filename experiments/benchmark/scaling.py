@@ -65,31 +65,40 @@ def noise(count: int, side: int, file: Path) -> np.ndarray:
     return np.load(file, mmap_mode="c")
 
 
-def epoch_seconds(count: int, place: Path, device: str, pairs: int) -> float:
-    """Seconds of an epoch of A32 over so many pictures in random order, from the median time of a step."""
+def search_seconds(images: np.ndarray) -> float:
+    """Seconds of the search for near-duplicates, which a data set goes through once."""
+    from datasets import duplicates
+
+    began = time.perf_counter()
+    duplicates.near_pairs(images)
+    return time.perf_counter() - began
+
+
+def epoch_seconds(images: np.ndarray, device: str, steps: int) -> float:
+    """Seconds of an epoch of A32 over these pictures in random order, from the median time of a step."""
     import torch
 
     from detector.batches import Pictures
     from detector.color import build_view
 
-    ours.use_threads()
-    images = noise(count, 32, place / "noise.npy")
+    ours.as_a_run()
+    count = len(images)
     pictures = Pictures(images, np.arange(count) % 2, torch.device(device))
-    steps = ours.timed_steps(pictures, torch.arange(count), build_view([]), "fp32")
-    seconds = median([next(steps) for _ in range(pairs + 2)][2:])
+    timed = ours.timed_steps(pictures, torch.arange(count), build_view([]), "fp32")
+    seconds = median([next(timed) for _ in range(steps + 2)][2:])  # the first pay for what happens once
     return seconds * -(-count // ours.BATCH)
 
 
 def together_seconds(models: int, device: str) -> float:
     """Seconds of one step of so many A32 trained together, each with a seed of its own."""
     import torch
-    from detector.together import Member, fit_together
 
+    from detector import together
     from detector.batches import Pictures
     from detector.color import build_view
     from detector.train import Steps, Training, TrainSettings
 
-    ours.use_threads()
+    ours.as_a_run()
     where, count = torch.device(device), ours.BATCH * LOG_EVERY * (EVENTS + 1)
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     settings = TrainSettings(epochs=1, batch_size=ours.BATCH, log_every=LOG_EVERY)
@@ -97,12 +106,10 @@ def together_seconds(models: int, device: str) -> float:
     for seed in range(models):
         torch.manual_seed(seed)
         training = Training.begin(ours.new_model(), settings, num_images=count, device=where)
-        members.append(Member(training, build_view([]), seed))
-    times = [
-        time.perf_counter()
-        for place, event in fit_together(members, Pictures(images, np.arange(count) % 2, where), torch.arange(count))
-        if place == 0 and isinstance(event, Steps)
-    ]
+        members.append(together.Member(training, build_view([]), seed))
+    pictures = Pictures(images, np.arange(count) % 2, where)
+    events = together.fit_together(members, pictures, torch.arange(count))
+    times = [time.perf_counter() for place, event in events if place == 0 and isinstance(event, Steps)]
     return median(after - before for before, after in pairwise(times)) / LOG_EVERY
 
 
@@ -115,7 +122,7 @@ def side_seconds(side: int, device: str, steps: int) -> float:
     from detector.models import ModelSettings, build_model
     from detector.train import Steps, Training, TrainSettings, fit
 
-    ours.use_threads()
+    ours.as_a_run()
     count = LARGE_BATCH * (steps + 2)
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
     settings = TrainSettings(epochs=1, batch_size=LARGE_BATCH, log_every=1)
@@ -133,16 +140,24 @@ def curves(place: Path, device: str, start_seconds: float, *, quick: bool) -> It
     start_seconds: from the start of a run's process to its first step, which every run pays for.
     """
     for count in IMAGES[: 3 if quick else None]:
-        yield "images", count, start_seconds + epoch_seconds(count, place, device, pairs=5 if quick else 20)
+        images = noise(count, 32, place / "noise.npy")
+        yield "images", count, start_seconds + epoch_seconds(images, device, steps=5 if quick else 20)
+        yield "search", count, search_seconds(images)
     for models in MODELS[: 4 if quick else None]:
         yield "models", models, together_seconds(models, device)
     for side in SIDES[: 4 if quick else None]:
         yield "side", side, side_seconds(side, device, steps=4 if quick else 10)
 
 
-TITLES = {"images": "number of images", "models": "models trained together", "side": "side of an image (pixels)"}
-TURNS: dict[str, dict[str, Any]] = {
+TITLES = {
+    "images": "number of images",
+    "search": "number of images, the search for near-duplicates",
+    "models": "models trained together",
+    "side": "side of an image (pixels)",
+}
+TURNS: dict[str, dict[str, Any]] = {  # power: of x, by which the growing part grows
     "images": {"power": 1, "before": "starting up", "after": "training steps"},
+    "search": {"power": 1, "before": "what it costs for any number", "after": "each image"},
     "models": {"power": 1, "before": "what a step costs for any number of models", "after": "each model's own work"},
     "side": {"power": 2, "before": "what a step costs for any size", "after": "pixels"},
 }
