@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from datasets.manifest import whole_file
 from experiments.benchmark.scaling import TITLES, TURNS, Points, limits, line_of
@@ -40,6 +41,7 @@ def draw(measured: Mapping[str, Points], title: str) -> Figure:
                 if curve in measured:
                     _points(axes, curve, measured[curve], words, look)
             _turn(axes, name, measured[name])
+            _ticks(axes, [x for x, _ in measured[name]])
             axes.legend(frameon=False, loc="upper left")
     return figure
 
@@ -60,3 +62,12 @@ def _turn(axes: Axes, name: str, points: Points) -> None:
         axes.axvline(turn, color=COLORS["fake"], linestyle="--", linewidth=1.5)
         height = line_of(name, points).at(turn ** TURNS[name]["power"])
         axes.plot(turn, height, "D", color=COLORS["fake"], markersize=9, label="turns here")
+
+
+def _ticks(axes: Axes, xs: list[float]) -> None:
+    """Plain numbers: along x where something was measured, along y at 1, 2 and 5."""
+    axes.set_xticks(xs, [f"{x:,.0f}" for x in xs])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
