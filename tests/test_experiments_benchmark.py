@@ -178,6 +178,9 @@ def test_a_program_is_ended_once_what_it_does_was_seen(tmp_path):
 def test_a_curve_turns_where_the_growing_part_becomes_the_larger():
     line = scaling.fit_line([1, 10, 100, 1000], [4.02, 4.2, 6, 24])
     assert (line.fixed, line.growing) == (pytest.approx(4), pytest.approx(0.02))
+    assert (
+        scaling.fit_line([1, 2, 4], [2.0, 2.0, 1.9]).growing == 0 == scaling.fit_line([1, 2, 4], [1.0, 2.0, 4.1]).fixed
+    )
     points = [(side, 0.5 + side**2 / 8192) for side in (32, 64, 128, 256)]
     assert scaling.limits("side", points)[0] == pytest.approx(64)
     assert "up to the largest" in scaling.limits("models", [(1, 2.0), (2, 2.0), (4, 1.9)])[1]
