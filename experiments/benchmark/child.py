@@ -17,6 +17,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 1800  # seconds for one program
 GRACE = 10  # seconds between asking a program to end and ending it
+LONGEST = 80  # characters of a command that are told
 GLANCE = 0.02  # seconds between two looks at what a program has written
 
 Tasks = Mapping[str, Callable[..., Any]]  # functions that `answer` can call by name
@@ -142,5 +143,6 @@ def _failure(command: Sequence[str], status: int, errors: Any) -> Failed:
 
 
 def _said(command: Sequence[str]) -> str:
-    """The command without the interpreter's place, as one line."""
-    return " ".join(["python", *command[1:]])[:200]
+    """The beginning of the command without the interpreter's place, as one line."""
+    words = " ".join(["python", *command[1:]])
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."

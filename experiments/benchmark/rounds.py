@@ -80,7 +80,7 @@ class Round:
         return self._once(("epochs", precision), lambda: self._epochs(home, f"train.precision={precision}"))
 
     def _epochs(self, home: Path, *words: str) -> dict[str, float]:
-        runs = "-".join(("runs", *words))
+        runs = "-".join(word.rpartition("=")[2] for word in words)
         finished = child.run(self.command(home, *words, "aug=none", "train.epochs=2", runs=runs))
         ends = {int(line[1]): at for at, text in finished.lines if (line := EPOCH_LINE.match(text))}
         counts = [line[1] for _, text in finished.lines if (line := COUNT_LINE.match(text))]
