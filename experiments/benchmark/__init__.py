@@ -1,0 +1,1 @@
+"""Our speed held against PARENT, the plain way of doing the same; measured by scripts/benchmark.py."""

@@ -1,0 +1,49 @@
+"""What a reader should know of a row beside its figures, in a few words."""
+
+from collections.abc import Callable
+
+from experiments.benchmark.rounds import Round
+
+MIB = 2**20
+
+
+def loading(round: Round) -> str:
+    finished, _ = round.packed
+    return f"{finished.answer['images']:,} images; ours: listed, decoded, searched for duplicates, split, audited"
+
+
+def epoch(precision: str) -> Callable[[Round], str]:
+    def note(round: Round) -> str:
+        ours, parent = round.epochs(precision), round.parent_run.answer
+        return (
+            f"end to end, validation (ours: and test) included; training alone {ours['training']:,.0f} against "
+            f"{parent['training']:,.0f}; {ours['threads']:.0f} threads against {parent['threads']}; "
+            + workers(round, "epoch")
+        )
+
+    return note
+
+
+def workers(round: Round, kind: str) -> str:
+    return f"PARENT with {round.workers(kind)} workers, the better of 0 and 2"
+
+
+def sweep(kind: str, runs: int) -> Callable[[Round], str]:
+    def note(round: Round) -> str:
+        measured = min(runs, round.sizes.processes or runs)
+        scaled = "" if measured == runs else f"; {measured} of PARENT's {runs} processes measured, times {runs}"
+        files, _ = round.sizes.sweep if kind == "six" else round.sizes.short
+        return (
+            f"{files - files // 5:,} training images each; packing and start-up included; "
+            f"{workers(round, kind)}{scaled}"
+        )
+
+    return note
+
+
+def memory(round: Round) -> str:
+    finished, _ = round.ready
+    return (
+        f"{finished.answer['bytes'] / MIB:,.0f} MiB of uint8; largest process of packing and of a run; PARENT's "
+        f"{round.parent_run.peak_mib:,.0f} MiB, its workers apart"
+    )
