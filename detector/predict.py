@@ -9,7 +9,7 @@ from detector.batches import Pictures
 from detector.color import View
 
 # of a batch: what one step of evaluation holds at once
-PIXELS = {"cpu": 500 * 32 * 32, "cuda": 4000 * 32 * 32}
+PIXELS = {"cpu": 200 * 32 * 32, "cuda": 4000 * 32 * 32}
 
 
 @torch.inference_mode()

@@ -191,7 +191,7 @@ def _scalars(values: Mapping[str, float]) -> Summary:
 
 def _picture(tag: str, picture: Image.Image) -> Summary:
     png = io.BytesIO()
-    picture.save(png, format="PNG")
+    picture.save(png, format="PNG", compress_level=1)  # twice as fast as the default, a tenth larger
     return events.picture(tag, png.getvalue())
 
 
