@@ -25,7 +25,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "kornia", "hydra-core", "tensorboard", "numpy", "pillow")
 CODE = ("datasets", "detector", "experiments", "scripts", "setup.cfg")
 # the code that makes a result of a data set
-DECISIVE = ("detector", "datasets/images.py", "experiments/material.py", "experiments/worker.py")
+DECISIVE = (
+    "detector",
+    "datasets/images.py",
+    "datasets/fitting.py",
+    "datasets/jpeg.py",
+    "experiments/material.py",
+    "experiments/worker.py",
+)
 RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
 
 

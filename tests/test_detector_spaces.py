@@ -11,7 +11,7 @@ from scipy import stats
 from test_detector_color import photographs, saturated, seen
 from torchvision.transforms import functional as reference
 
-from detector.color import OPS
+from detector.color import OPS, SATURATIONS
 
 
 @pytest.mark.parametrize("factor", [0.5, 2, 8, 500])
@@ -35,6 +35,14 @@ def test_luma_saturation_is_the_blend_in_float64(factor):
     expected = (gray + factor * (images - gray)).clamp(0, 1)
     ours = saturated(images.float(), factor, "luma").double()
     torch.testing.assert_close(ours, expected, atol=3e-7 * max(factor, 1), rtol=0)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_luma_saturation_is_kornias_to_the_last_bit(memory_format):
+    images, factors = photographs(), torch.linspace(0.5, 500, len(photographs()))
+    expected = kornia.enhance.adjust_saturation_with_gray_subtraction(images, factors)
+    blended = SATURATIONS["luma"](images.contiguous(memory_format=memory_format), factors)
+    assert blended.is_contiguous(memory_format=memory_format) and torch.equal(blended, expected)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2, 8])

@@ -29,9 +29,9 @@ FULL = Sizes(
     cifake=None, epoch=None, sweep=(25_000, 2_500), short=(2_500, 500), large=(300, 40), processes=None, pairs=100
 )
 QUICK = Sizes(
-    cifake=(20_000, 4_000),
-    epoch=(5_000, 1_000),
-    sweep=(5_000, 1_000),
+    cifake=(10_000, 2_000),
+    epoch=(2_500, 500),
+    sweep=(2_500, 500),
     short=(2_500, 500),
     large=(80, 16),
     processes=1,

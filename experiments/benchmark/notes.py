@@ -24,6 +24,17 @@ def epoch(precision: str) -> Callable[[Round], str]:
     return note
 
 
+def large(precision: str) -> Callable[[Round], str]:
+    def note(round: Round) -> str:
+        ours, parent = round.large(precision), round.parent_large.answer
+        return (
+            f"drawn pictures, {parent['images']:,} for training; training alone {ours['training']:,.1f} against "
+            f"{parent['training']:,.1f}; " + workers(round, "large")
+        )
+
+    return note
+
+
 def workers(round: Round, kind: str) -> str:
     return f"PARENT with {round.workers(kind)} workers, the better of 0 and 2"
 

@@ -114,10 +114,14 @@ class Round:
         words = (f"aug={','.join([*VIEWS][:views])}", f"seed=range({seeds})", f"train.precision={precision}")
         return child.run(self.command(self.home(origin), "-m", *words, "train.epochs=1")).seconds
 
+    def large(self, precision: str) -> dict[str, float]:
+        """The same as `epochs` on large pictures."""
+        words = ("data.image_size=256", "model=cnn720", "train.batch_size=16", f"train.precision={precision}")
+        return self._once(("large", precision), lambda: self._epochs(self._large_home, *words))
+
     @cached_property
-    def large(self) -> dict[str, float]:
-        home = self.home(self.material.large)
-        return self._epochs(home, "data.image_size=256", "model=cnn720", "train.batch_size=16")
+    def _large_home(self) -> Path:
+        return self.home(self.material.large)
 
     def recipe(self, train: str) -> dict[str, float]:
         """One whole run of a recipe on the packed pictures. seconds: from the network to the done mark, as the run

@@ -132,16 +132,22 @@ ROWS = {
         at_least=4.0,
     ),
     "large": Row(
-        "large images (1344x768 JPEG, 256 px, A720, batch 16), second epoch",
+        "large images (1344x768 JPEG, 256 px, A720, batch 16), second epoch, float32",
         "PARENT",
         "images/s",
-        lambda round: round.large["epoch"],
+        lambda round: round.large("fp32")["epoch"],
         lambda round: round.parent_large.answer["epoch"],
         at_least=5.0,
-        note=lambda round: (
-            f"drawn pictures; training alone {round.large['training']:,.1f} against "
-            f"{round.parent_large.answer['training']:,.1f}; {notes.workers(round, 'large')}"
-        ),
+        note=notes.large("fp32"),
+    ),
+    "large_bf16": Row(
+        "the same with bf16",
+        "PARENT",
+        "images/s",
+        lambda round: round.large("bf16")["epoch"],
+        lambda round: round.parent_large.answer["epoch"],
+        at_least=5.0,
+        note=notes.large("bf16"),
     ),
     "memory": Row(
         "peak memory of a CIFAKE run, packing included",
