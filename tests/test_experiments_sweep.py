@@ -121,11 +121,12 @@ def test_two_sweeps_at_once_do_not_share_a_run(train, tmp_path):
     [held] = folders(tmp_path / "runs")
     (held / "done").unlink()
     holding = (
-        f"from experiments import record; from pathlib import Path\nwith record.lock(Path({str(held)!r})): input()"
+        "from experiments import record; from pathlib import Path\n"
+        f"with record.lock(Path({str(held)!r})): print('held', flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", holding], cwd=ROOT, stdin=subprocess.PIPE) as other:
-        while subprocess.run(["flock", "-n", held / ".lock", "true"]).returncode == 0:
-            time.sleep(0.01)
+    command = [sys.executable, "-c", holding]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
         status, out, err = train("-m", "aug=none", "seed=0,1", "jobs=2")
         other.communicate(b"\n")
     assert status == 1 and "1 of 2 runs are done" in out and "[2] failed: " in err and "another process" in err
