@@ -4,6 +4,7 @@ import csv
 import fcntl
 import hashlib
 import json
+import operator
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from datasets.images import ImageSettings
 from datasets.manifest import Row, whole_file
 
 FACTS = ("sha256", "width", "height", "format", "mode", "quality", "sampling", "bytes")
+facts_of = operator.attrgetter(*FACTS)
 LAYOUT = 3  # raise it when the meaning of a store's files changes: older ones are then packed again
 BUFFER = 2**20
 
@@ -159,7 +161,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
 
 def with_facts(row: Row, result: Decoded) -> Row:
     """The row with what its file turned out to be."""
-    return row._replace(**{key: getattr(result, key) for key in FACTS})
+    return row._replace(**dict(zip(FACTS, facts_of(result), strict=True)))
 
 
 def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:
