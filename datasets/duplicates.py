@@ -220,12 +220,11 @@ def _probes(hashes: np.ndarray, differences: np.ndarray) -> np.ndarray:
 def _different(probes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each key once of those that an image looks for through any view, of uint32 (n, probes, views): the image's place,
     the first such view, and the key. Half of the keys are another view's, too."""
-    views = probes.shape[2]
-    keys = np.sort((probes * views + np.arange(views, dtype=np.uint32)).reshape(len(probes), -1))
+    keys = np.sort((probes << 4 | np.arange(probes.shape[2], dtype=np.uint32)).reshape(len(probes), -1))
     first = np.ones(keys.shape, bool)
-    first[:, 1:] = keys[:, 1:] // views != keys[:, :-1] // views
-    key, view = np.divmod(keys[first], views)
-    return np.repeat(np.arange(len(probes)), first.sum(1)), view, key
+    first[:, 1:] = (keys[:, 1:] ^ keys[:, :-1]) >= 1 << 4
+    keys = keys[first]
+    return np.repeat(np.arange(len(probes)), first.sum(1)), keys & 15, keys >> 4
 
 
 class _Table:
