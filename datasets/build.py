@@ -18,7 +18,7 @@ from datasets.manifest import DataError, Row, whole_file
 from datasets.sources import SOURCES, image_settings
 
 # Raise a number when datasets.duplicates or datasets.audit find something else: it is then looked for again.
-NEAR_PAIRS = "near-pairs-3.npy"
+NEAR_PAIRS = "near-pairs-4.npy"
 AUDIT = "audit-2.json"
 
 

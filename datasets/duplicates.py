@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.likeness import SIDE, detailed, each_part, grey_of, same_picture
+from datasets.likeness import SIDE, detailed, each_part, grey_of, parts_of, same_picture
 from datasets.manifest import NAME_OF_LABEL, Row
 
 # (first, width) in half pixels: all of a side, a twentieth less on one end or the other, or on both
@@ -15,7 +15,7 @@ NUM_BANDS = 4  # of 16 bits each; two images with one band alike are compared
 WEAK_BITS = 3  # of a band: those of the smallest differences, looked up as 0 and as 1
 REACH = 8  # images compared to each side within one band's bucket, next in brightness
 FARTHEST_HASH = 12  # bits of 64
-FARTHEST_VIEW = 16  # through the first view that brings an image there, where another may be nearer
+FARTHEST_VIEW = 16  # through one view that brings an image there, where another may be nearer
 LEAST_COSINE = 0.7  # of the 64 differences themselves
 MOST_CANDIDATES = 32  # that one image brings to the comparison by pixels
 
@@ -46,7 +46,6 @@ def near_pairs(thumbs: np.ndarray) -> np.ndarray:
     one, and only the first of them pairs with what is like them. What is joined does not depend on the order of the
     images. The thumbnails are read in parts: they may be mapped from a file that memory does not hold.
     """
-    thumbs = np.asarray(thumbs)  # the same memory: numpy takes its time over each part of a memmap
     firsts, copies = _copies(thumbs)
     met = _candidates(thumbs, firsts)
     pairs = np.sort(np.concatenate([copies, met[same_picture(thumbs, met)]]), axis=1)
@@ -108,8 +107,8 @@ def count_near(rows: Sequence[Row], pairs: np.ndarray) -> dict[str, int]:
 def _copies(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first of each set of identical thumbnails int64 (K,), and each other one with the one before it (M, 2)."""
     # sorted by content: all that follows is blind to the order in which the images came
-    read = each_part(len(thumbs), lambda part: [hashlib.sha256(thumb.tobytes()).digest() for thumb in thumbs[part]])
-    digests = np.array([digest for part in read for digest in part], dtype="S32")
+    read = (np.asarray(thumbs[part]) for part in parts_of(len(thumbs)))  # each picture of a memmap takes its time
+    digests = np.array([hashlib.sha256(thumb.tobytes()).digest() for part in read for thumb in part], dtype="V32")
     order = np.argsort(digests, kind="stable")
     digests = digests[order]
     again = np.flatnonzero(digests[1:] == digests[:-1])
@@ -159,7 +158,9 @@ def _candidates(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
         hashes, brightness = _bits(views), looks["brightness"][mine]
         met = []
         for table, probes in zip(tables, _probes(hashes, views), strict=True):
-            one, other = table.neighbours(*_different(probes), brightness, hashes)
+            image, view, keys = _different(probes)
+            looked, other = table.neighbours(keys, brightness[image], hashes[image, view])
+            one = image[looked]
             met.append((one * count + other)[mine[one] != other])
         one, other = np.divmod(np.unique(np.concatenate(met)), count)
         pair, view = np.nonzero(np.bitwise_count(hashes[one] ^ looks["hash"][other, None]) <= FARTHEST_HASH)
@@ -219,12 +220,12 @@ def _probes(hashes: np.ndarray, differences: np.ndarray) -> np.ndarray:
 
 def _different(probes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each key once of those that an image looks for through any view, of uint32 (n, probes, views): the image's place,
-    the first such view, and the key. Half of the keys are another view's, too."""
+    the last such view, and the key. Half of the keys are another view's, too."""
     keys = np.sort((probes << 4 | np.arange(probes.shape[2], dtype=np.uint32)).reshape(len(probes), -1))
-    first = np.ones(keys.shape, bool)
-    first[:, 1:] = (keys[:, 1:] ^ keys[:, :-1]) >= 1 << 4
-    keys = keys[first]
-    return np.repeat(np.arange(len(probes)), first.sum(1)), keys & 15, keys >> 4
+    last = np.ones(keys.shape, bool)
+    last[:, :-1] = (keys[:, 1:] ^ keys[:, :-1]) >= 1 << 4
+    keys = keys[last]
+    return np.repeat(np.arange(len(probes)), last.sum(1)), keys & 15, keys >> 4
 
 
 class _Table:
@@ -237,21 +238,17 @@ class _Table:
         # of key k: from k to k + 1
         self.bounds = np.searchsorted(self.entries, np.arange(2**16 + 1) << 16)
 
-    def neighbours(
-        self, image: np.ndarray, view: np.ndarray, keys: np.ndarray, brightness: np.ndarray, hashes: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Of the images (n,) that look for keys (n,) through views (n,): the image and the members with that key and a
-        hash not far from that view's, among the REACH next in brightness to either side.
-
-        brightness (images,) and hashes (images, views) of all of them."""
+    def neighbours(self, keys: np.ndarray, brightness: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `keys`, and of each the members with that key and a hash not far from its own, among the REACH next
+        in brightness to either side."""
         # take() gives what [] gives in half the time
         begin, end = self.bounds.take(keys), self.bounds.take(keys + 1)
         crowded = np.flatnonzero(end - begin > REACH)
-        middle = np.searchsorted(self.entries, keys[crowded] << 16 | brightness[image[crowded]])
+        middle = np.searchsorted(self.entries, keys[crowded] << 16 | brightness[crowded])
         begin[crowded] = np.maximum(begin[crowded], middle - REACH)
         end[crowded] = np.minimum(end[crowded], middle + REACH)
         number = end - begin
         one = np.repeat(np.arange(len(keys)), number)
         place = np.arange(len(one)) + (end - np.cumsum(number)).take(one)
-        near = np.bitwise_count(hashes[image, view].take(one) ^ self.hashes.take(place)) <= FARTHEST_VIEW
-        return image[one[near]], self.members[place[near]]
+        near = np.bitwise_count(hashes.take(one) ^ self.hashes.take(place)) <= FARTHEST_VIEW
+        return one[near], self.members[place[near]]
