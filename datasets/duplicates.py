@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from datasets.likeness import SIDE, detailed, each_part, grey_of, parts_of, same_picture
-from datasets.manifest import NAME_OF_LABEL, Row
+from datasets.manifest import COLUMNS, NAME_OF_LABEL, Row
 
 # (first, width) in half pixels: all of a side, a twentieth less on one end or the other, or on both
 WINDOWS = ((0, 64), (3, 61), (0, 61), (3, 58))
@@ -17,6 +17,7 @@ REACH = 8  # images compared to each side within one band's bucket, next in brig
 FARTHEST_HASH = 12  # bits of 64
 FARTHEST_VIEW = 16  # through one view that brings an image there, where another may be nearer
 LEAST_COSINE = 0.7  # of the 64 differences themselves
+GROUP = COLUMNS.index("group")
 MOST_CANDIDATES = 32  # that one image brings to the comparison by pixels
 
 
@@ -74,7 +75,10 @@ def group(rows: Sequence[Row], pairs: np.ndarray) -> list[Row]:
     for index, row in enumerate(rows):
         home = root(index)
         names[home] = min(names.get(home, row.sha256), row.sha256)
-    return [row._replace(group=names[root(index)][:20]) for index, row in enumerate(rows)]
+    return [
+        Row._make((*row[:GROUP], names[root(index)][:20], *row[GROUP + 1 :]))  # _replace() takes three times as long
+        for index, row in enumerate(rows)
+    ]
 
 
 def count_pairs(rows: Sequence[Row]) -> dict[str, int]:
