@@ -223,8 +223,8 @@ def _probes(hashes: np.ndarray, differences: np.ndarray) -> np.ndarray:
 
 
 def _different(probes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each key once of those that an image looks for through any view, of uint32 (n, probes, 16 views): the image's place,
-    the last such view, and the key. Half of the keys are another view's, too."""
+    """Each key once of those that an image looks for through any view, of uint32 (n, probes, 16 views): the image's
+    place, the last such view, and the key. Half of the keys are another view's, too."""
     keys = np.sort((probes << 4 | np.arange(probes.shape[2], dtype=np.uint32)).reshape(len(probes), -1))
     last = np.ones(keys.shape, bool)
     last[:, :-1] = (keys[:, 1:] ^ keys[:, :-1]) >= 1 << 4
