@@ -43,9 +43,11 @@ class Entry(NamedTuple):
     def read(self) -> bytes:
         """The file's bytes; BadImage where they are not those that were packed, OSError where the archive is gone."""
         # opening each time costs 2 us; an open handle kept would have to be told when the archive is replaced
-        with open(self.archive, "rb", buffering=0) as handle:
-            handle.seek(self.offset)
-            data = handle.read(self.compressed_size)
+        handle = os.open(self.archive, os.O_RDONLY)
+        try:
+            data = os.pread(handle, self.compressed_size, self.offset)
+        finally:
+            os.close(handle)
         if self.method == DEFLATED:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             try:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.likeness import SIDE, detailed, each_part, grey_of, same_picture
-from datasets.manifest import NAME_OF_LABEL, Row
+from datasets.likeness import SIDE, detailed, each_part, grey_of, parts_of, same_picture
+from datasets.manifest import COLUMNS, NAME_OF_LABEL, Row
 
 # (first, width) in half pixels: all of a side, a twentieth less on one end or the other, or on both
 WINDOWS = ((0, 64), (3, 61), (0, 61), (3, 58))
@@ -15,7 +15,9 @@ NUM_BANDS = 4  # of 16 bits each; two images with one band alike are compared
 WEAK_BITS = 3  # of a band: those of the smallest differences, looked up as 0 and as 1
 REACH = 8  # images compared to each side within one band's bucket, next in brightness
 FARTHEST_HASH = 12  # bits of 64
+FARTHEST_VIEW = 16  # through one view that brings an image there, where another may be nearer
 LEAST_COSINE = 0.7  # of the 64 differences themselves
+GROUP = COLUMNS.index("group")
 MOST_CANDIDATES = 32  # that one image brings to the comparison by pixels
 
 
@@ -73,7 +75,10 @@ def group(rows: Sequence[Row], pairs: np.ndarray) -> list[Row]:
     for index, row in enumerate(rows):
         home = root(index)
         names[home] = min(names.get(home, row.sha256), row.sha256)
-    return [row._replace(group=names[root(index)][:20]) for index, row in enumerate(rows)]
+    return [
+        Row._make((*row[:GROUP], names[root(index)][:20], *row[GROUP + 1 :]))  # _replace() takes three times as long
+        for index, row in enumerate(rows)
+    ]
 
 
 def count_pairs(rows: Sequence[Row]) -> dict[str, int]:
@@ -106,8 +111,8 @@ def count_near(rows: Sequence[Row], pairs: np.ndarray) -> dict[str, int]:
 def _copies(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first of each set of identical thumbnails int64 (K,), and each other one with the one before it (M, 2)."""
     # sorted by content: all that follows is blind to the order in which the images came
-    read = each_part(len(thumbs), lambda part: [hashlib.sha256(thumb.tobytes()).digest() for thumb in thumbs[part]])
-    digests = np.array([digest for part in read for digest in part], dtype="S32")
+    read = (np.asarray(thumbs[part]) for part in parts_of(len(thumbs)))  # each picture of a memmap takes its time
+    digests = np.array([hashlib.sha256(thumb.tobytes()).digest() for part in read for thumb in part], dtype="V32")
     order = np.argsort(digests, kind="stable")
     digests = digests[order]
     again = np.flatnonzero(digests[1:] == digests[:-1])
@@ -148,22 +153,24 @@ def _candidates(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """
     looks = _looks(thumbs, indices)
     indices, looks = indices[looks["detailed"]], looks[looks["detailed"]]
-    count, num_views = len(indices), len(WINDOWS) ** 2
-    order = np.argsort(indices)
+    count, order = len(indices), np.argsort(indices)
     tables = [_Table(keys, looks["brightness"], looks["hash"]) for keys in _bands(looks["hash"])]
 
     def of_part(part: slice) -> np.ndarray:
         mine = order[part]
-        views = _differences(grey_of(thumbs[indices[mine]]), len(WINDOWS)).reshape(-1, 64)
-        seen, brightness = _bits(views), looks["brightness"][mine].repeat(num_views)
+        views = _differences(grey_of(thumbs[indices[mine]]), len(WINDOWS))
+        hashes, brightness = _bits(views), looks["brightness"][mine]
         met = []
-        for table, keys in zip(tables, _probes(_bands(seen), views), strict=True):
-            one, other = table.neighbours(keys.ravel(), np.tile(brightness, len(keys)), np.tile(seen, len(keys)))
-            view = one % len(views)
-            met.append((view * count + other)[mine[view // num_views] != other])
-        view, other = np.divmod(np.unique(np.concatenate(met)), count)
-        alike = np.einsum("nd,nd->n", _directions(views[view]), looks["direction"][other]) >= LEAST_COSINE
-        one, other = np.divmod(np.unique(view[alike] // num_views * count + other[alike]), count)
+        for table, probes in zip(tables, _probes(hashes, views), strict=True):
+            image, view, keys = _different(probes)
+            looked, other = table.neighbours(keys, brightness[image], hashes[image, view])
+            one = image[looked]
+            met.append((one * count + other)[mine[one] != other])
+        one, other = np.divmod(np.unique(np.concatenate(met)), count)
+        pair, view = np.nonzero(np.bitwise_count(hashes[one] ^ looks["hash"][other, None]) <= FARTHEST_HASH)
+        directions = _directions(views[one[pair], view])
+        alike = np.unique(pair[np.einsum("nd,nd->n", directions, looks["direction"][other[pair]]) >= LEAST_COSINE])
+        one, other = one[alike], other[alike]
         rank = np.arange(len(one)) - np.searchsorted(one, one)  # among the pairs of the same image
         return np.stack([mine[one], other], axis=1)[rank < MOST_CANDIDATES]
 
@@ -196,22 +203,33 @@ def _directions(differences: np.ndarray) -> np.ndarray:
 
 
 def _bands(hashes: np.ndarray) -> np.ndarray:
-    """The hashes in four parts, the highest first: uint32 (4, N), each below 2 ** 16."""
-    return hashes.astype(">u8").view(">u2").reshape(-1, NUM_BANDS).T.astype(np.uint32)
+    """The hashes in four parts, the highest first: (...) to uint32 (4, ...), each below 2 ** 16."""
+    parts = hashes.astype(">u8").view(">u2").reshape(*hashes.shape, NUM_BANDS)
+    return np.moveaxis(parts, -1, 0).astype(np.uint32)
 
 
-def _probes(keys: np.ndarray, differences: np.ndarray) -> np.ndarray:
-    """Where to look for hashes in bands (4, N), from their differences (N, 64): each band as it is, and as it would be
-    with any of its weak bits the other way: uint32 (4, 2 ** WEAK_BITS, N)."""
+def _probes(hashes: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """Where to look for hashes (n, views), made of their differences (n, views, 64): each band as it is, and as it
+    would be with any of its weak bits the other way: uint32 (4, n, 2 ** WEAK_BITS, views)."""
     # the place stands in the value, so that equal differences rank alike on any machine
     ranked = np.abs(differences).view(np.uint32) << 4  # differences are below 14 * 2 ** 24
-    ranked = ranked.reshape(-1, NUM_BANDS, 16) | np.arange(15, -1, -1, dtype=np.uint32)
-    weak = np.uint32(1) << (np.partition(ranked, WEAK_BITS - 1)[..., :WEAK_BITS] & 15).transpose(1, 2, 0)
-    probes = np.empty((NUM_BANDS, 2**WEAK_BITS, len(differences)), np.uint32)
-    probes[:, 0] = keys
+    ranked = ranked.reshape(*hashes.shape, NUM_BANDS, 16) | np.arange(15, -1, -1, dtype=np.uint32)
+    weak = np.uint32(1) << (np.partition(ranked, WEAK_BITS - 1)[..., :WEAK_BITS] & 15).transpose(3, 2, 0, 1)
+    probes = np.empty((NUM_BANDS, len(hashes), 2**WEAK_BITS, hashes.shape[1]), np.uint32)
+    probes[:, :, 0] = _bands(hashes)
     for bit in range(WEAK_BITS):
-        probes[:, 2**bit : 2 ** (bit + 1)] = probes[:, : 2**bit] ^ weak[:, bit, None]
+        probes[:, :, 2**bit : 2 ** (bit + 1)] = probes[:, :, : 2**bit] ^ weak[bit][:, :, None]
     return probes
+
+
+def _different(probes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each key once of those that an image looks for through any view, of uint32 (n, probes, 16 views): the image's
+    place, the last such view, and the key. Half of the keys are another view's, too."""
+    keys = np.sort((probes << 4 | np.arange(probes.shape[2], dtype=np.uint32)).reshape(len(probes), -1))
+    last = np.ones(keys.shape, bool)
+    last[:, :-1] = (keys[:, 1:] ^ keys[:, :-1]) >= 1 << 4
+    keys = keys[last]
+    return np.repeat(np.arange(len(probes)), last.sum(1)), keys & 15, keys >> 4
 
 
 class _Table:
@@ -222,11 +240,11 @@ class _Table:
         self.members = np.argsort(entries, kind="stable")
         self.entries, self.hashes = entries[self.members], hashes[self.members]
         # of key k: from k to k + 1
-        self.bounds = np.searchsorted(self.entries, np.arange(2**16 + 1) << 16).astype(np.int32)
+        self.bounds = np.searchsorted(self.entries, np.arange(2**16 + 1) << 16)
 
     def neighbours(self, keys: np.ndarray, brightness: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Places in `keys`, and of each the members with that key and a hash near its own, among the REACH next in
-        brightness to either side."""
+        """Places in `keys`, and of each the members with that key and a hash not far from its own, among the REACH next
+        in brightness to either side."""
         # take() gives what [] gives in half the time
         begin, end = self.bounds.take(keys), self.bounds.take(keys + 1)
         crowded = np.flatnonzero(end - begin > REACH)
@@ -234,7 +252,7 @@ class _Table:
         begin[crowded] = np.maximum(begin[crowded], middle - REACH)
         end[crowded] = np.minimum(end[crowded], middle + REACH)
         number = end - begin
-        one = np.repeat(np.arange(len(keys), dtype=np.int32), number)
-        place = np.arange(len(one), dtype=np.int32) + (end - np.cumsum(number, dtype=np.int32)).take(one)
-        near = np.bitwise_count(hashes.take(one) ^ self.hashes.take(place)) <= FARTHEST_HASH
+        one = np.repeat(np.arange(len(keys)), number)
+        place = np.arange(len(one)) + (end - np.cumsum(number)).take(one)
+        near = np.bitwise_count(hashes.take(one) ^ self.hashes.take(place)) <= FARTHEST_VIEW
         return one[near], self.members[place[near]]

@@ -98,16 +98,17 @@ class Decoder:
 
     def __init__(self, settings: ImageSettings) -> None:
         self.settings = settings
-        self.known: tuple[bytes, Facts] | None = None  # how the last file began, where that says all but its pixels
+        # how the last file began, where that says all but its pixels; what it says; and where to draw those
+        self.known: tuple[bytes, Facts, Image.Image] | None = None
 
     def decode(self, data: bytes) -> tuple[np.ndarray, Facts]:
         """See images.decode."""
         if self.known and data.startswith(self.known[0]) and len(data) <= self.settings.max_bytes:
-            facts = self.known[1]
+            _, facts, canvas = self.known
             with contextlib.suppress(Exception):  # whatever it is, reading it from the start says what
-                return jpeg.decode_scan(data, (facts.width, facts.height)), facts
+                return jpeg.decode_scan(data, canvas), facts
         image, facts, beginning = _guarded(data, self.settings, to_fit=True)
-        self.known = (beginning, facts) if beginning else None
+        self.known = (beginning, facts, Image.new("RGB", image.shape[1::-1])) if beginning else None
         return image, facts
 
 

@@ -29,13 +29,14 @@ def decode_small(image: Image.Image, least: tuple[int, int]) -> int:
     return 1
 
 
-def decode_scan(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """The pixels of a JPEG that is known to be RGB of `size`, (width, height), and upright: uint8 (height, width, 3).
+def decode_scan(data: bytes, canvas: Image.Image) -> np.ndarray:
+    """The pixels of a JPEG that is known to be RGB of the size of `canvas` and upright: uint8 (height, width, 3).
 
-    What Image.open() gives, by the same decoder, without parsing in Python what was parsed before. ValueError where it
-    is not whole.
+    What Image.open() gives, by the same decoder, without parsing in Python what was parsed before. The canvas, RGB, is
+    written over; the pixels are a copy. ValueError where the JPEG is not whole.
     """
-    return np.asarray(Image.frombytes("RGB", size, data, "jpeg", "RGB", ""))
+    canvas.frombytes(data, "jpeg", "RGB", "")
+    return np.frombuffer(canvas.tobytes(), np.uint8).reshape(canvas.height, canvas.width, 3)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from datasets.fitting import THUMB, are_thumbs
 from datasets.images import ImageSettings
 from datasets.manifest import Row, whole_file
 
-FACTS = ("sha256", "width", "height", "format", "mode", "quality", "sampling", "bytes")
+FIRST_FACT, LAST_FACT = manifest.COLUMNS.index("sha256"), manifest.COLUMNS.index("bytes")
+FACTS = tuple(manifest.COLUMNS[FIRST_FACT : LAST_FACT + 1])
+facts_of = attrgetter(*FACTS)
 LAYOUT = 3  # raise it when the meaning of a store's files changes: older ones are then packed again
 BUFFER = 2**20
 
@@ -110,7 +113,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     quarantine: list[tuple[str, str]] = []
     shape, small = (*settings.size, 3), (THUMB, THUMB, 3)
     own_thumbs = are_thumbs(settings.size, settings.fit)
-    pixels_sha256 = hashlib.sha256()
+    pixels_sha256, block = hashlib.sha256(), bytearray()
     with (part / "images.npy").open("wb", BUFFER) as images, (part / "thumbs.npy").open("wb", BUFFER) as thumbs:
         # numpy pads the header so that the first axis may be corrected in place once the bad files are known
         _write_header(images, (len(listing) * settings.patches, *shape))
@@ -124,8 +127,11 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
                 if row.sha256 not in ("", result.sha256):
                     quarantine.append((row.path, "its bytes are not those that were noted when the data set was built"))
                     continue
-                images.write(result.pixels.data)
-                pixels_sha256.update(result.pixels.data)
+                block += result.pixels.data
+                if len(block) >= BUFFER:  # many images at once: each call lets the threads of the decoding in between
+                    images.write(block)
+                    pixels_sha256.update(block)
+                    block.clear()
                 if not own_thumbs:
                     thumbs.write(result.thumb.data)
                 known = with_facts(row, result)
@@ -135,6 +141,8 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
                     rows.append(known)
                 files += [number] * len(result.pixels)
                 number += 1
+        images.write(block)
+        pixels_sha256.update(block)
         for file, header in ((images, (len(rows), *shape)), (thumbs, (number, *small))):
             file.seek(0)
             _write_header(file, header)
@@ -159,7 +167,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
 
 def with_facts(row: Row, result: Decoded) -> Row:
     """The row with what its file turned out to be."""
-    return row._replace(**{key: getattr(result, key) for key in FACTS})
+    return Row._make((*row[:FIRST_FACT], *facts_of(result), *row[LAST_FACT + 1 :]))  # a third of _replace()'s time
 
 
 def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:

@@ -210,7 +210,7 @@ def test_two_processes_that_want_the_same_store_do_the_work_once(tmp_path):
 def test_what_is_kept_beside_a_store_and_damaged_is_made_anew(tmp_path):
     root = drawn_folder(tmp_path / "in")
     first = prepare(root, tmp_path, image_size=16)
-    for name in ("near-pairs-3.npy", "audit-2.json", "files.npy", "thumbs.npy", "files.csv", "quarantine.csv"):
+    for name in ("near-pairs-4.npy", "audit-2.json", "files.npy", "thumbs.npy", "files.csv", "quarantine.csv"):
         [path] = [path for path in (tmp_path / "data").rglob(name) if "split-" not in str(path) or "audit" in name]
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         again = prepare(root, tmp_path, image_size=16)

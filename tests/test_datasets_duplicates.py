@@ -167,6 +167,18 @@ def test_exact_copies_form_a_chain_and_one_of_them_pairs_with_what_is_like_them(
     assert num_groups(near_pairs(thumbs), 800) == 10
 
 
+def test_each_key_of_an_image_is_looked_for_once_through_the_last_view_that_has_it():
+    probes = np.random.default_rng(0).integers(0, 40, (5, 8, 16)).astype(np.uint32)
+    image, view, key = duplicates._different(probes)
+    expected = {
+        (place, int(wanted)): max(view for view in range(16) if wanted in probes[place, :, view])
+        for place in range(5)
+        for wanted in np.unique(probes[place])
+    }
+    looked = list(zip(image.tolist(), key.tolist(), strict=True))
+    assert dict(zip(looked, view.tolist(), strict=True)) == expected and len(looked) == len(expected)
+
+
 def test_the_search_reads_thumbnails_in_parts(monkeypatch):
     thumbs, _ = planted.with_copies(600, 60)
     pairs = near_pairs(thumbs)
