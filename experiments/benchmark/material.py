@@ -26,7 +26,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    cifake=None, epoch=None, sweep=(25_000, 2_500), short=(2_500, 500), large=(300, 40), processes=6, pairs=100
+    cifake=None, epoch=None, sweep=(25_000, 2_500), short=(2_500, 500), large=(1000, 100), processes=6, pairs=100
 )
 QUICK = Sizes(
     cifake=(10_000, 2_000),
