@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.likeness import SIDE, detailed, each_part, grey_of, parts_of, same_picture
+from datasets.likeness import SIDE, detailed, each_part, grey_of, same_picture
 from datasets.manifest import COLUMNS, NAME_OF_LABEL, Row
 
 # (first, width) in half pixels: all of a side, a twentieth less on one end or the other, or on both
@@ -110,9 +110,13 @@ def count_near(rows: Sequence[Row], pairs: np.ndarray) -> dict[str, int]:
 
 def _copies(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first of each set of identical thumbnails int64 (K,), and each other one with the one before it (M, 2)."""
+
+    def of_part(part: slice) -> bytes:
+        # of a memmap as one array: each picture by itself would take longer than its hash
+        return b"".join(hashlib.sha256(thumb.tobytes()).digest() for thumb in np.asarray(thumbs[part]))
+
     # sorted by content: all that follows is blind to the order in which the images came
-    read = (np.asarray(thumbs[part]) for part in parts_of(len(thumbs)))  # each picture of a memmap takes its time
-    digests = np.array([hashlib.sha256(thumb.tobytes()).digest() for part in read for thumb in part], dtype="V32")
+    digests = np.frombuffer(b"".join(each_part(len(thumbs), of_part)), dtype="V32")
     order = np.argsort(digests, kind="stable")
     digests = digests[order]
     again = np.flatnonzero(digests[1:] == digests[:-1])
@@ -181,18 +185,20 @@ def _candidates(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
 def _looks(thumbs: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """What stands in the tables of each of some images: a record array (n,)."""
     fields = [("detailed", bool), ("brightness", np.uint32), ("hash", np.uint64), ("direction", np.float32, 64)]
-    looks = np.empty(len(indices), fields)
     order = np.argsort(indices)
 
-    def of_part(part: slice) -> None:
+    def of_part(part: slice) -> np.ndarray:
         grey = grey_of(thumbs[indices[order[part]]])
         differences = _differences(grey, 1)[:, 0]
-        looks["detailed"][order[part]] = detailed(grey)
-        looks["brightness"][order[part]] = grey.sum((1, 2), dtype=np.int64) >> 6  # below 2 ** 16
-        looks["hash"][order[part]] = _bits(differences)
-        looks["direction"][order[part]] = _directions(differences)
+        looks = np.empty(len(grey), fields)
+        looks["detailed"] = detailed(grey)
+        looks["brightness"] = grey.sum((1, 2), dtype=np.int64) >> 6  # below 2 ** 16
+        looks["hash"] = _bits(differences)
+        looks["direction"] = _directions(differences)
+        return looks
 
-    each_part(len(indices), of_part)
+    looks = np.empty(len(indices), fields)
+    looks[order] = np.concatenate([np.empty(0, fields), *each_part(len(indices), of_part)])
     return looks
 
 

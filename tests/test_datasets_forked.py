@@ -1,0 +1,72 @@
+"""Work in forked processes: in order, in several, and none is left however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import forked
+
+ROOT = Path(forked.__file__).parents[1]
+several = pytest.mark.skipif(
+    sys.platform != "linux" or forked.usable_cpus() < 2, reason="one CPU, or no Linux: nothing is forked"
+)
+
+
+def children():
+    listed = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if " ps " not in line]
+
+
+@several
+def test_answers_come_in_order_from_several_processes_that_see_what_is_here():
+    held = np.arange(200_000)  # an answer is more than a pipe holds
+    answers = forked.each(range(7), lambda place: (place, os.getpid(), held * place))
+    assert [place for place, _, _ in answers] == list(range(7))
+    assert len({process for _, process, _ in answers}) > 1 and os.getpid() not in {answer[1] for answer in answers}
+    assert all(np.array_equal(values, held * place) for place, _, values in answers)
+    assert not children()
+
+
+def test_one_cpu_or_one_place_needs_no_process(monkeypatch):
+    assert forked.each([3], lambda place: (place, os.getpid())) == [(3, os.getpid())]
+    assert forked.each([], lambda place: place) == []
+    monkeypatch.setattr(forked, "usable_cpus", lambda: 1)
+    assert {process for _, process in forked.each([1, 2], lambda place: (place, os.getpid()))} == {os.getpid()}
+
+
+@several
+@pytest.mark.parametrize("fault", ["raise", "kill"])
+def test_a_process_that_ends_early_is_an_error_here_and_the_others_end_too(fault, capfd):
+    def work(place):
+        if place == 3:
+            if fault == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("of place three")
+        return place
+
+    with pytest.raises(RuntimeError, match="ended in the middle"):
+        forked.each(range(100), work)
+    assert ("ValueError: of place three" in capfd.readouterr().err) == (fault == "raise")
+    assert not children()
+
+
+@several
+def test_processes_end_with_the_one_that_forked_them():
+    code = (
+        "import os, time\nfrom datasets import forked\n"
+        "def work(place):\n    print(os.getpid(), flush=True)\n    time.sleep(.05)\n    return bytes(10**6)\n"
+        "forked.each(range(10_000), work)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        pids = {int(process.stdout.readline()) for _ in range(6)}
+        process.kill()
+        deadline = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(pids) > 1 and not any(Path(f"/proc/{pid}").exists() for pid in pids)
