@@ -16,7 +16,7 @@ def each(places: Sequence[Any], work: Callable[[Any], Any]) -> list[Any]:
     """What `work` gives for each place, in order; a process for each CPU, where Linux forks them.
 
     They see what this process holds, and what they change is lost; what they give is pickled. RuntimeError where one
-    ends before its work. None outlives the call, nor this process: its next answer finds nobody.
+    fails or ends before its work. None outlives the call, nor this process: its next answer finds nobody.
     """
     processes = min(usable_cpus(), len(places)) if sys.platform == "linux" else 1
     if processes < 2:
@@ -31,6 +31,14 @@ def each(places: Sequence[Any], work: Callable[[Any], Any]) -> list[Any]:
             hand.end()
 
 
+def _tried(work: Callable[[Any], Any], place: Any) -> tuple[Any, str]:
+    """Its answer, and an empty text; or nothing, and the traceback."""
+    try:
+        return work(place), ""
+    except Exception:  # noqa: BLE001 - raised again where somebody sees it
+        return None, traceback.format_exc()
+
+
 @dataclass
 class _Hand:
     """A forked process, and the pipe through which its answers come."""
@@ -41,35 +49,30 @@ class _Hand:
     @classmethod
     def start(cls, places: Sequence[Any], work: Callable[[Any], Any]) -> "_Hand":
         theirs, ours = os.pipe()
-        sys.stderr.flush()  # what is buffered is written once
         pid = os.fork()
         if pid:
             os.close(ours)
             return cls(pid, open(theirs, "rb"))
-        status = 1
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, and the parent ends us
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(theirs)
             with open(ours, "wb") as out:
                 for place in places:
-                    pickle.dump(work(place), out)
+                    pickle.dump(_tried(work, place), out)
                     out.flush()
-            status = 0
-        except BrokenPipeError:  # the parent is gone
-            pass
-        except BaseException:  # noqa: BLE001 - nothing of the parent's may run here
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(status)
+        finally:  # nothing of the parent's may run here; where the pipe is broken, it is gone
+            os._exit(0)
 
     def answer(self) -> Any:
         """The next one."""
         try:
-            return pickle.load(self.answers)
-        except EOFError:
+            answer, fault = pickle.load(self.answers)
+        except (EOFError, pickle.UnpicklingError):
             raise RuntimeError("a process that shared the work ended in the middle of it") from None
+        if fault:
+            raise RuntimeError(f"a process that shared the work failed:\n{fault}")
+        return answer
 
     def end(self) -> None:
         """See to it that it is no more."""
