@@ -29,6 +29,7 @@ OFFICIAL_COUNTS = {
 LAYOUT = sorted(f"{split}/{label}".lower() for split, label in OFFICIAL_COUNTS)
 PICTURES = (".jpg", ".jpeg", ".png")  # names by which misplaced pictures are noticed
 NUMBERED = re.compile(r"\d+(?: \((\d+)\))?\.jpe?g")
+OURS = ("packed-", ".packed-", "split-", "prepared-", ".prepared-")  # in a folder that CIFAKE was unpacked into
 FETCH = "python scripts/fetch_cifake.py"
 
 
@@ -70,7 +71,9 @@ def rows(folder: Path) -> list[tuple[Row, Entry | FileLocation]]:
 def stamp(folder: Path) -> str:
     """Changes when what `rows` gives may have changed, and is known without listing a zip."""
     origin = _origin(folder)
-    return stamp_below(origin) if origin.is_dir() else FileLocation.of(origin, origin.stat()).stamp
+    if origin.is_dir():
+        return stamp_below(origin, but=OURS if origin.samefile(folder) else ())
+    return FileLocation.of(origin, origin.stat()).stamp
 
 
 def _origin(folder: Path) -> Path:

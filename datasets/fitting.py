@@ -53,10 +53,13 @@ def are_thumbs(size: tuple[int, int], rule: str) -> bool:
 
 def enough(width: int, height: int, size: tuple[int, int], rule: str) -> tuple[int, int]:
     """The least (width, height) at which a picture may be decoded instead of its own, so that `fit` to `size` (height,
-    width) and `thumb` still have SPARE pixels to each side for one of theirs."""
+    width) and `thumb` still have SPARE pixels to each side for one of theirs. center_crop: its own, as the middle of a
+    smaller one lies elsewhere by a part of a pixel."""
+    if rule == "center_crop":
+        return width, height
     across, down = size[1] / width, size[0] / height
-    if rule != "stretch":
-        across = down = max(across, down) if rule == "center_crop" else min(across, down)
+    if rule == "pad":
+        across = down = min(across, down)
     return math.ceil(SPARE * max(across * width, THUMB)), math.ceil(SPARE * max(down * height, THUMB))
 
 

@@ -66,12 +66,7 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
 
     Whether a file is a picture is for the decoder to say: here nothing is skipped.
     """
-    if not settings.root:
-        raise DataError("data.root is missing: give the folder of pictures, for example data=folder data.root=pictures")
-    root = Path(settings.root).expanduser()
-    if not root.is_dir():
-        raise DataError(f"data.root={settings.root}: no such folder")
-    found = []
+    root, found = _root(settings), []
     for split, split_folder in _split_folders(root):
         for label_name, class_folder in class_folders(split_folder).items():
             files = files_below(class_folder)
@@ -85,8 +80,20 @@ def rows(settings: FolderSettings, folder: Path) -> list[tuple[Row, FileLocation
 
 
 def stamp(settings: FolderSettings, folder: Path) -> str:
-    """Changes when what `rows` gives may have changed."""
-    return stamp_below(Path(settings.root).expanduser())
+    """Changes when what `rows` gives may have changed; DataError, before anything is walked through, as there."""
+    root = _root(settings)
+    for _, split_folder in _split_folders(root):
+        class_folders(split_folder)
+    return stamp_below(root)
+
+
+def _root(settings: FolderSettings) -> Path:
+    if not settings.root:
+        raise DataError("data.root is missing: give the folder of pictures, for example data=folder data.root=pictures")
+    root = Path(settings.root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.root={settings.root}: no such folder")
+    return root
 
 
 def one_class(root: Path, label: int) -> list[tuple[Row, FileLocation]]:
@@ -147,11 +154,16 @@ def files_below(folder: Path) -> dict[str, FileLocation]:
     }
 
 
-def stamp_below(folder: Path) -> str:
-    """Changes when a file or a folder below comes, goes or is renamed, and when a file's size or a time of it does."""
+def stamp_below(folder: Path, *, but: tuple[str, ...] = ()) -> str:
+    """Changes when a file or a folder below comes, goes or is renamed, and when a file's size or a time of it does.
+
+    but: how the names of what does not count begin, by their path from the folder.
+    """
+    start = len(os.path.join(folder.absolute(), ""))  # noqa: PTH118 - with the slash
     entries = [
         f"{entry.path}\0{'' if entry.is_dir() else _times(status)}".encode("utf-8", "surrogateescape")
         for entry, status in _below(folder.absolute())
+        if not entry.path.startswith(but, start)
     ]
     return hashlib.sha256(b"\n".join([os.fsencode(folder.absolute()), *sorted(entries)])).hexdigest()
 

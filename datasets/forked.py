@@ -49,13 +49,17 @@ class _Hand:
     @classmethod
     def start(cls, places: Sequence[Any], work: Callable[[Any], Any]) -> "_Hand":
         theirs, ours = os.pipe()
+        # a signal in between would have the child go on as if it were the parent
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(ours)
             return cls(pid, open(theirs, "rb"))
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, and the parent ends us
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(theirs)
             with open(ours, "wb") as out:
                 for place in places:

@@ -28,6 +28,17 @@ class Prepared:
     notes: list[str]
 
 
+def code_in(folder: Path) -> str:
+    """Changes with every line of the program below `folder`."""
+    code = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        code.update(file.read_bytes())
+    return code.hexdigest()
+
+
+CODE = code_in(Path(__file__).parent)  # as it is imported, whatever becomes of the files while this process works
+
+
 def place(home: Path, settings: Any, *, split: bool) -> Path:
     """Where it is kept for the settings of a source and a data set in `home`."""
     key = json.dumps([str(home), asdict(settings), split])
@@ -37,10 +48,7 @@ def place(home: Path, settings: Any, *, split: bool) -> Path:
 def stamp_of(files: str) -> str:
     """The stamp of files, as their source gives it, and of the program: other code may list, group or split them
     otherwise."""
-    code = hashlib.sha256(f"{PIL.__version__}\n{files}\n".encode("utf-8", "surrogateescape"))
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        code.update(file.read_bytes())
-    return code.hexdigest()
+    return hashlib.sha256(f"{CODE}\n{PIL.__version__}\n{files}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read(path: Path, stamp: str) -> Prepared | None:

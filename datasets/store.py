@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -85,9 +85,11 @@ def open_whole(target: Path, settings: ImageSettings, rows: list[Row]) -> Packed
 
 def _say_others(target: Path) -> None:
     """One line about the stores that lie beside a new one; which of them are needed, only the user knows."""
-    others = sorted(folder for folder in target.parent.glob("packed-*") if folder != target)
-    if others:
+    others = sorted(folder for folder in target.parent.glob("packed-*") if folder != target and folder.is_dir())
+    size = 0.0
+    with suppress(OSError):  # another process deletes one of them
         size = sum(file.stat().st_size for folder in others for file in folder.iterdir()) / 1e9
+    if others:
         beside = "1 other store" if len(others) == 1 else f"{len(others)} other stores"
         names = ", ".join(folder.name for folder in others[:5]) + (", ..." if len(others) > 5 else "")
         sys.stderr.write(

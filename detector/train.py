@@ -196,14 +196,18 @@ def fit_all(
             images += logits.shape[1]
             logits_seen.append(logits)
             losses.append(loss)
-            if len(losses) == settings.log_every or images == len(rows):
+            if images == len(rows) or (len(losses) == settings.log_every and not waits_long(device)):
                 every = torch.stack(losses, dim=1).tolist()  # waits for the device
-                events = [(place, _steps(training, every[place], rates, images)) for place in alive]
-                alive = [place for place, event in events if isinstance(event, Steps)]
                 paused = time.perf_counter()
-                yield from events
-                if not alive:
-                    return
+                for begin in range(0, len(rates), settings.log_every):
+                    part, left = slice(begin, begin + settings.log_every), len(rates) - begin - settings.log_every
+                    seen = images if left <= 0 else images - len(logits[0]) - (left - 1) * settings.batch_size
+                    first = training.step - len(rates) + 1 + begin
+                    events = [(k, _steps(training, first, every[k][part], rates[part], seen)) for k in alive]
+                    alive = [place for place, event in events if isinstance(event, Steps)]
+                    yield from events
+                    if not alive:
+                        return
                 started += time.perf_counter() - paused  # what the consumer does with it is not training
                 losses, rates = [], []
         training.epoch = epoch
@@ -234,12 +238,16 @@ def gradients(
     return logits.detach(), losses.detach()
 
 
-def _steps(training: Training, losses: list[float], rates: list[float], images: int) -> Steps | NotFinite:
-    first = training.step - len(losses) + 1
+def waits_long(device: torch.device) -> bool:
+    """Whether a look at the losses would have the device wait for this process: it is taken once an epoch then."""
+    return device.type == "cuda"
+
+
+def _steps(training: Training, first: int, losses: list[float], rates: list[float], images: int) -> Steps | NotFinite:
     for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), first):
         if not np.isfinite(loss):
             return NotFinite(
                 f"the loss became {loss} at step {step} (epoch {training.epoch + 1}, learning rate {rate:g}, "
                 f"batch size {training.settings.batch_size}); try a smaller train.learning_rate"
             )
-    return Steps(list(range(first, training.step + 1)), losses, rates, images)
+    return Steps(list(range(first, first + len(losses))), losses, rates, images)

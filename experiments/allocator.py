@@ -10,7 +10,9 @@ from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT = 2**31 - 1  # bytes at the heap's end that are not given back; the largest that mallopt takes
-ON_THE_HEAP = 2**28  # smaller pieces come from the heap, which keeps them; larger ones are mapped for themselves
+# bytes: smaller pieces come from the heap, which keeps them, larger ones are mapped for themselves; some glibc take no
+# more than the second
+ON_THE_HEAP = (2**28, 2**25)
 
 
 def choose(setting: str) -> str:
@@ -27,7 +29,7 @@ def _keep() -> bool:
         print("allocator: freed memory goes back to the system; only under glibc (Linux) can it be kept", flush=True)
         return False
     libc = ctypes.CDLL(None)
-    taken = [libc.mallopt(M_MMAP_THRESHOLD, ON_THE_HEAP), libc.mallopt(M_TRIM_THRESHOLD, KEPT)]
-    if not all(taken):
+    taken = any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in ON_THE_HEAP) and libc.mallopt(M_TRIM_THRESHOLD, KEPT)
+    if not taken:
         print("allocator: freed memory goes back to the system; this glibc does not take the setting", flush=True)
-    return all(taken)
+    return bool(taken)

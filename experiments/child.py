@@ -13,10 +13,11 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from experiments import record, together
-from experiments.config import Config, ConfigError, from_hydra, reseeded
+from experiments.config import Config, from_hydra, reseeded
 from experiments.crew import Check, Checked, Said, Train
 from experiments.jobs import Job
 from experiments.material import choose_device
+from experiments.shell import one_line
 from experiments.single import what_went_wrong
 from experiments.worker import Progress
 
@@ -54,15 +55,17 @@ def check(jobs: Sequence[Job]) -> list[Checked]:
     arms: dict[str, Config] = {}  # what differs in its seed alone is typed once
     found = []
     for job in jobs:
-        arm = repr({**job.settings, "seed": 0})
+        settings = {**job.settings, "seed": 0}
+        if "seed}" in repr(settings):  # another setting follows it, such as data.fold=${seed}
+            settings = job.settings
         try:
-            if arm not in arms:
-                arms[arm] = from_hydra(OmegaConf.create({**job.settings, "seed": 0}))
-            config = reseeded(arms[arm], job.settings["seed"])
+            if (arm := repr(settings)) not in arms:
+                arms[arm] = from_hydra(OmegaConf.create(settings))
+            config = reseeded(arms[arm], job.settings.get("seed"))
             cuda = choose_device(config.device).type == "cuda"
             found.append(Checked(cuda, together.family(config), config.train.together))
-        except ConfigError as error:
-            found.append(Checked(wrong=str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+            found.append(Checked(wrong=one_line(error)))
     return found
 
 

@@ -60,9 +60,11 @@ def may_go_side_by_side(lines: Sequence[Sequence[str]]) -> bool:
 
 
 def only_overrides(line: Sequence[str]) -> bool:
-    """Whether a sweep can be composed here; flags, and settings of Hydra such as a launcher, are for Hydra."""
+    """Whether a sweep can be composed here; flags, settings of Hydra such as a launcher, and words that it will refuse
+    are for Hydra."""
     rest = [word for word in line if word not in MULTIRUN]
-    return bool(MULTIRUN & set(line)) and not any(re.match(r"-|[+~]*hydra\b", word) for word in rest)
+    ours = (_is_override(word) and not re.match(r"[+~]*hydra\b", word) for word in rest)
+    return bool(MULTIRUN & set(line)) and all(ours)
 
 
 def composed(lines: Sequence[Sequence[str]]) -> list[Job]:
@@ -109,7 +111,11 @@ def composition_error(error: Exception) -> str:
 
 
 def _overrides(line: Sequence[str]) -> list[str]:
-    return [word for word in line if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    return [word for word in line if _is_override(word)]
+
+
+def _is_override(word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
 def _replaced(word: str, given: set[str]) -> bool:

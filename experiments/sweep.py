@@ -36,10 +36,11 @@ def work(jobs: Sequence[Job]) -> list[Ended]:
 
     Raises ConfigError where a setting of the whole sweep is wrong or is swept over.
     """
+    jobs = _distinct(jobs)
     for key in WHOLE_SWEEP:
         if len(values := {str(job.settings.get(key)) for job in jobs}) > 1:
             raise ConfigError(f"{key}={','.join(sorted(values))}: expected one value for the whole sweep")
-    at_once = whole_or_auto("jobs", jobs[0].settings["jobs"])
+    at_once = whole_or_auto("jobs", jobs[0].settings.get("jobs"))
     if len(jobs) == 1 or at_once == 1 or (at_once is None and usable_cpus() == 1):
         from experiments import child  # brings torch
 
@@ -48,6 +49,16 @@ def work(jobs: Sequence[Job]) -> list[Ended]:
     with _Board(jobs) as board:
         _side_by_side(jobs, at_once, board)
         return [board.ended[job.number] for job in jobs]
+
+
+def _distinct(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without those that are the same as an earlier one: two processes cannot be at one run."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(repr(job.settings), job)
+    if len(first) < len(jobs):
+        print(f"{len(jobs)} jobs, of which {len(first)} differ: each is run once")
+    return [replace(job, number=number) for number, job in enumerate(first.values(), start=1)]
 
 
 def here(job: Job, total: int) -> Ended:
@@ -95,7 +106,7 @@ def _side_by_side(jobs: Sequence[Job], at_once: int | None, board: "_Board") -> 
     if not good:
         return
     tasks, cuda = _tasks(good), any(check.cuda for _, check in good)
-    threads = max(whole_or_auto("threads", job.settings["threads"]) or 1 for job, _ in good)
+    threads = max(whole_or_auto("threads", job.settings.get("threads")) or 1 for job, _ in good)
     size = min(len(tasks), at_once or (1 if cuda else max(1, usable_cpus() // threads)))
     if not cuda:
         tasks = [[_one_thread(job) for job in task] for task in tasks]
@@ -119,8 +130,8 @@ def _with_data(jobs: Sequence[Job], board: "_Board") -> Iterator[Job]:
             if store not in known:
                 known[store] = _packed(settings, Path(str(composed.data_root)).expanduser())
             wrong = known[store]
-        except ConfigError as error:
-            wrong = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+            wrong = one_line(error)
         if wrong:
             board.end(job, Ended(job.name, wrong))
         else:
@@ -170,7 +181,7 @@ def _tasks(checked: Sequence[Checked]) -> list[list[Job]]:
 
 def _one_thread(job: Job) -> Job:
     """The job with one thread, where it does not ask for a number of them."""
-    threads = whole_or_auto("threads", job.settings["threads"]) or 1
+    threads = whole_or_auto("threads", job.settings.get("threads")) or 1
     return replace(job, settings={**job.settings, "threads": threads})
 
 

@@ -63,13 +63,18 @@ def _train(configs: Sequence[Config]) -> Events:
         return
     waiting = deque(enumerate(configs))
     while waiting:
-        with ExitStack() as stack:
-            begun = yield from _begin(waiting, stack)
-            epochs = defaultdict(list)
-            for run in begun:
-                epochs[run.worker.training.epoch].append(run)
-            for alike in epochs.values():  # those that were interrupted elsewhere cannot go in step
-                yield from _train_group(alike)
+        yield from _train_as_many_as_fit(waiting)
+
+
+def _train_as_many_as_fit(waiting: deque[tuple[int, Config]]) -> Events:
+    """Nothing of them is left in memory when the next are counted."""
+    with ExitStack() as stack:
+        begun = yield from _begin(waiting, stack)
+        epochs = defaultdict(list)
+        for run in begun:
+            epochs[run.worker.training.epoch].append(run)
+        for alike in epochs.values():  # those that were interrupted elsewhere cannot go in step
+            yield from _train_group(alike)
 
 
 def _begin(waiting: deque[tuple[int, Config]], stack: ExitStack) -> Generator[tuple[int, Event], None, list[_Run]]:
@@ -94,8 +99,6 @@ def _begin(waiting: deque[tuple[int, Config]], stack: ExitStack) -> Generator[tu
         if len(begun) == 1:
             most = _most(begun[0], 1 + len(waiting))
         yield place, worker.progress
-    for run in begun:
-        run.worker.together = len(begun)
     return begun
 
 
@@ -120,7 +123,9 @@ def _train_group(group: Sequence[_Run]) -> Events:
 
     workers = [run.worker for run in group]
     members = [Member(each.training, each.material.views["train"], each.material.seed) for each in workers]
-    going = set(range(len(group)))
+    going, stacked = set(range(len(group))), True
+    for worker in workers:
+        worker.share(len(group))
     try:
         if workers[0].training.epoch < workers[0].config.train.epochs:
             for which, event in fit_together(members, workers[0].pictures, workers[0].material.rows["train"]):
@@ -136,9 +141,10 @@ def _train_group(group: Sequence[_Run]) -> Events:
                     yield group[which].failed(error)
     except CannotStack as reason:
         print(f"{reason}: these {len(group)} runs are trained one after the other", flush=True)
-        for run in group:
-            run.worker.together = 1
+        stacked = False
     for which in sorted(going):
+        if not stacked:
+            workers[which].share(1)
         yield from _finish(group[which])
 
 

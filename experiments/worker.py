@@ -84,6 +84,11 @@ class Worker:
             yield self.progress
         self.finish()
 
+    def share(self, together: int) -> None:
+        """From now on so many runs share the time of this process."""
+        self.together, self._started = together, time.perf_counter()
+        torch.set_num_threads(self.threads)
+
     @property
     def progress(self) -> Progress:
         """Where the training stands; between two epochs at the end of the former."""
@@ -100,6 +105,8 @@ class Worker:
         self.threads = state["threads"] if state else config.threads or min(usable_cpus(), 8)
         kept = allocator.choose(config.allocator)
         torch.set_num_threads(self.threads)
+        if material.device.index is not None:
+            torch.cuda.set_device(material.device)  # streams and recordings belong to the current one
         torch.manual_seed(derive(material.seed, "weights"))
         channels, count = material.views["train"].channels, len(material.rows["train"])
         model = build_model(config.model, image_size=material.data.images.shape[1:3], channels=channels)

@@ -13,7 +13,7 @@ from experiments import shell
 
 EXAMPLES = """examples:
   python scripts/benchmark.py --quick                       fewer images, one round: under three minutes on two cores
-  python scripts/benchmark.py --archive archive.zip         everything, three rounds: some three quarters of an hour
+  python scripts/benchmark.py --archive archive.zip         everything, three rounds: some half an hour
   python scripts/benchmark.py --rows epoch transform        some rows; a wrong name lists them
   python scripts/benchmark.py --out results/performance     keeps the figures, and writes results/performance.md
   python scripts/benchmark.py --device cuda --out results/performance
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer images, one round")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default: 3, with --quick 1)")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="some rows (default: all)")
-    images = "so many of CIFAKE's training files, and a fifth as many test files (default: all, with --quick 5000)"
+    images = "so many of CIFAKE's training files to pack and to train on, and a fifth as many test files (default: all)"
     parser.add_argument("--images", type=int, metavar="N", help=images)
     parser.add_argument("--archive", type=Path, metavar="FILE", help="CIFAKE's zip (default: where --data-root says)")
     data_root = "where scripts/fetch_cifake.py noted CIFAKE (default: %(default)s)"
@@ -92,8 +92,20 @@ def check(arguments: argparse.Namespace) -> None:
         raise Unusable(f"--images {arguments.images}: expected 200 or more")
     if arguments.page and arguments.out is None:
         raise Unusable("--page: expected --out PREFIX with it, such as results/performance")
+    if arguments.out is not None and (arguments.quick or arguments.rows) and _holds_all(arguments):
+        raise Unusable(
+            f"--out {arguments.out}: holds a whole benchmark, which a part would replace; choose another prefix"
+        )
     if arguments.out is not None and not arguments.out.parent.is_dir():
         raise Unusable(f"--out {arguments.out}: {arguments.out.parent} is no folder; expected a prefix inside of one")
+
+
+def _holds_all(arguments: argparse.Namespace) -> bool:
+    """Whether all rows were measured with full sizes where the result is to be kept."""
+    from experiments.benchmark import page
+
+    file = page.beside(arguments.out, f"{arguments.device}.json")
+    return file.exists() and "limits" in json.loads(file.read_text())
 
 
 def write(report: dict[str, Any], arguments: argparse.Namespace) -> None:

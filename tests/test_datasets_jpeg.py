@@ -62,7 +62,7 @@ def differences(data, settings):
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
 @pytest.mark.parametrize(
     ("fit", "size", "times"),
-    [("stretch", (96, 96), 4), ("center_crop", (96, 96), 4), ("pad", (96, 96), 4), ("stretch", (200, 300), 2)],
+    [("stretch", (96, 96), 4), ("pad", (96, 96), 4), ("stretch", (200, 300), 2)],
 )
 def test_a_jpeg_decoded_small_differs_by_less_than_a_level(fit, size, times, subsampling):
     data = encoded(photograph(1280, 960), quality=90, subsampling=subsampling)
@@ -75,6 +75,7 @@ def test_a_jpeg_decoded_small_differs_by_less_than_a_level(fit, size, times, sub
     ("width", "height", "settings"),
     [
         (1280, 960, {"fit": "patches", "size": (96, 96)}),  # pieces as they are
+        (1280, 960, {"fit": "center_crop", "size": (96, 96)}),  # the middle would lie elsewhere
         (1280, 960, {"size": (500, 500)}),  # less than twice as large
         (1281, 961, {"size": (96, 96)}),  # not to be divided by two
         (120, 1280, {"size": (96, 32)}),  # one side is too short

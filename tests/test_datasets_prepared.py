@@ -12,7 +12,7 @@ import PIL
 import pytest
 from builds import build_set, pictures_in
 
-from datasets import build, built, cifake, manifest, prepared, sources, store
+from datasets import build, built, cifake, manifest, prepared, sources
 from datasets.cifake import CifakeSettings
 from datasets.folder import FolderSettings
 from datasets.manifest import DataError
@@ -146,11 +146,12 @@ def test_other_settings_and_another_program_do_not_find_it(root, tmp_path, liste
     assert len(listed) == 4
     code = tmp_path / "code"
     shutil.copytree(Path(prepared.__file__).parent, code)
-    monkeypatch.setattr(prepared, "__file__", str(code / "prepared.py"))
-    stamp = prepared.stamp_of("files")
-    with (code / "partition.py").open("a") as file:
+    assert prepared.code_in(code) == prepared.CODE
+    with (code / "audit" / "verdicts.py").open("a") as file:
         file.write("# another line\n")
-    assert prepared.stamp_of("files") != stamp
+    monkeypatch.setattr(prepared, "CODE", prepared.code_in(code))
+    prepare(root, tmp_path)
+    assert len(listed) == 5
 
 
 def test_whatever_is_gone_or_damaged_is_made_anew(root, tmp_path, listed):
@@ -241,4 +242,3 @@ def test_a_new_store_says_what_lies_beside_it_and_removes_nothing(root, tmp_path
     prepare(root, tmp_path)
     assert capfd.readouterr().err == ""
     assert len(list((tmp_path / "data" / "folder").glob("packed-*/store.json"))) == 3
-    assert store.LAYOUT == 3

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from detector import degrade
 from detector.batches import Pictures
-from detector.color import OPS, build_view
+from detector.color import OPS, build_view, saturation
 from detector.dropout import Dropout
 from detector.models import MODELS, ModelSettings, build_model
 from detector.recorded import WARM_UP
@@ -174,9 +174,12 @@ def meta(monkeypatch):
     """The device without memory, where a tensor of the host stands out; it has no autocast."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)
-    degrade._constants.cache_clear()
+    kept = degrade._constants, saturation._blend  # on the device once
+    for constants in kept:
+        constants.cache_clear()
     yield torch.device("meta")
-    degrade._constants.cache_clear()
+    for constants in kept:
+        constants.cache_clear()
 
 
 def host_operations(view, model, members, device):
@@ -192,9 +195,12 @@ def host_operations(view, model, members, device):
     return noted
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(op, meta):
-    view = build_view([{"op": op, **SETTINGS.get(op, {})}])
+VIEWS = [*([{"op": op, **SETTINGS.get(op, {})}] for op in OPS), [{"op": "saturate", "space": "luma", "factor": 8}]]
+
+
+@pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
+def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(operations, meta):
+    view = build_view(operations)
     model = build_model(ModelSettings("cnn32"), image_size=(32, 32), channels=view.channels).to(meta)
     assert host_operations(view, model, 1, meta) == []
 
@@ -227,9 +233,9 @@ def test_on_the_gpu_graphs_and_single_kernels_and_the_cpu_end_alike(monkeypatch,
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("op", OPS)
-def test_on_the_gpu_every_view_is_recorded(op, capsys):
-    view = build_view([{"op": op, **SETTINGS.get(op, {})}])
+@pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
+def test_on_the_gpu_every_view_is_recorded(operations, capsys):
+    view = build_view(operations)
     model = build_model(ModelSettings("cnn32"), image_size=(32, 32), channels=view.channels)
     settings = TrainSettings(epochs=1, batch_size=BATCH, precision="bf16")
     training = Training.begin(model, settings, num_images=IMAGES, device=torch.device("cuda"))

@@ -11,7 +11,7 @@ from detector.dropout import image_keys
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
 from detector.randomness import derive, words
-from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit
+from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit, fit_all
 
 CPU = torch.device("cpu")
 PLAIN = build_view([])
@@ -54,6 +54,21 @@ def test_an_error_while_streaming_reaches_the_consumer_and_a_consumer_may_leave_
     stream = drawn_pictures(resident=False).batches(torch.arange(96), 1)
     next(stream)
     stream.close()
+
+
+def test_losses_that_are_looked_at_once_an_epoch_are_told_alike(monkeypatch):
+    def told(**settings):
+        training, rows = begin(**settings), torch.arange(90)  # the last of six batches is smaller
+        return list(fit_all(training, drawn_pictures(), rows, PLAIN, [0]))
+
+    for settings in ({}, {"learning_rate": 1e30}):
+        often = told(**settings)
+        with monkeypatch.context() as patch:
+            patch.setattr("detector.train.waits_long", lambda device: True)
+            assert [str(event) for event in told(**settings) if not isinstance(event[1], Epoch)] == [
+                str(event) for event in often if not isinstance(event[1], Epoch)
+            ]
+    assert [event.images for _, event in told() if isinstance(event, Steps)] == [64, 90] * 2
 
 
 def test_the_same_settings_give_the_same_weights_and_another_seed_others():

@@ -1,7 +1,6 @@
 """What a run makes of its data: folds, sources, the audit, the network that goes with them."""
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def test_sources_of_a_set_have_their_own_metrics_in_the_record_and_on_the_termin
     drawn = synthetic.rows
 
     def two_sources(settings):
-        return [(dataclasses.replace(row, source="ab"[place.index % 2]), place) for row, place in drawn(settings)]
+        return [(row._replace(source="ab"[place.index % 2]), place) for row, place in drawn(settings)]
 
     monkeypatch.setattr(synthetic, "rows", two_sources)
     status, out, _ = train("train.epochs=1", f"data_root={tmp_path}")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from experiments import crew, jobs, runs, single, sweep
+from experiments import child, crew, jobs, runs, single, sweep
 from experiments.config import from_hydra
 from tests.conftest import SMALL
 from tests.test_experiments_run import fingerprint, folders
@@ -114,6 +114,27 @@ def test_what_cannot_be_run_is_told_and_the_others_are_not_disturbed(train, tmp_
     assert "[2] failed: the loss became" in err and "error.txt)" in err and len(err.splitlines()) == 4
     status, out, err = train("-m", "data=folder", "data.root=/nowhere", "seed=0,1", "jobs=2")
     assert status == 1 and err.count(": no such folder") == len(err.splitlines()) == 4 and "0 of 2 runs" in out
+    for lost in ("data_root", "device"):  # what OmegaConf cannot read
+        status, out, err = train("-m", f"{lost}=${{oc.env:NOT_THERE}}", "seed=0,1", "jobs=2")
+        assert status == 1 and err.count("NOT_THERE") == len(err.splitlines()) == 4 and "0 of 2 runs" in out
+
+
+def test_a_job_that_comes_twice_is_run_once(train, tmp_path):
+    status, out, err = train("-m", "aug=none,invert,none", "train.epochs=1", "jobs=2")
+    assert (status, err) == (0, "") and "3 jobs, of which 2 differ" in out and "2 of 2 runs are done" in out
+    assert len(folders(tmp_path / "runs")) == 2
+
+
+def test_runs_whose_data_follow_the_seed_are_of_different_families():
+    words = ["-m", "data.fold=${seed}", "data.folds=3", "seed=range(4)"]
+    *known, wrong = child.check(jobs.composed([words]))
+    assert len({check.family for check in known}) == 3 and "fold" in wrong.wrong
+    assert len({check.family for check in child.check(jobs.composed([["-m", "seed=range(4)"]]))}) == 1
+
+
+def test_a_word_that_is_no_override_is_refused(train, tmp_path):
+    status, _, err = train("-m", "aug=none,invert", "seed", "range(2)")
+    assert status == 2 and "seed" in err and not folders(tmp_path / "runs")
 
 
 def test_two_sweeps_at_once_do_not_share_a_run(train, tmp_path):

@@ -26,7 +26,13 @@ class Sizes:
 
 
 FULL = Sizes(
-    cifake=None, epoch=None, sweep=(25_000, 2_500), short=(2_500, 500), large=(1000, 100), processes=6, pairs=100
+    cifake=None,
+    epoch=(20_000, 4_000),
+    sweep=(25_000, 2_500),
+    short=(2_500, 500),
+    large=(1000, 100),
+    processes=2,
+    pairs=100,
 )
 QUICK = Sizes(
     cifake=(10_000, 2_000),
@@ -40,8 +46,8 @@ QUICK = Sizes(
 
 
 def sizes_of(images: int | None, *, quick: bool) -> Sizes:
-    """FULL or QUICK; images: so many of CIFAKE's training files, and a fifth as many test files, everywhere but in
-    sweeps."""
+    """FULL or QUICK; images: so many of CIFAKE's training files, and a fifth as many test files, are packed and are an
+    epoch."""
     sizes = QUICK if quick else FULL
     return sizes if images is None else replace(sizes, cifake=(images, images // 5), epoch=None)
 

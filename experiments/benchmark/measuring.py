@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from experiments.benchmark.child import Failed
 from experiments.benchmark.material import Material
 from experiments.benchmark.rounds import Round
 from experiments.benchmark.rows import Row
+from experiments.shell import one_line
 
 REACHED, NOT_REACHED, TOLD, FAILED = "reached", "not reached", "-", "not measured"
 
@@ -87,8 +87,8 @@ def _measure(row: Row, result: Result, round: Round, *, ours_first: bool) -> Non
         result.ours.append(ours)
         result.other.append(other)
         result.note = row.note(round)
-    except Failed as error:
-        result.failure = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the row says so and the others are measured
+        result.failure = one_line(error)
 
 
 def _newest(result: Result) -> str:

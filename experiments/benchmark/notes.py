@@ -42,7 +42,7 @@ def workers(round: Round, kind: str) -> str:
 def sweep(kind: str, runs: int) -> Callable[[Round], str]:
     def note(round: Round) -> str:
         measured = min(runs, round.sizes.processes or runs)
-        scaled = "" if measured == runs else f"; {measured} of PARENT's {runs} processes measured, times {runs}"
+        scaled = "" if measured == runs else f"; PARENT's mean of {measured} processes, times {runs}"
         files, _ = round.sizes.sweep if kind == "six" else round.sizes.short
         return (
             f"{files - files // 5:,} training images each; packing and start-up included; "
@@ -53,7 +53,7 @@ def sweep(kind: str, runs: int) -> Callable[[Round], str]:
 
 
 def memory(round: Round) -> str:
-    finished, _ = round.ready
+    finished, _ = round.packed
     return (
         f"{finished.answer['bytes'] / MIB:,.0f} MiB of uint8; largest process of packing and of a run; PARENT's "
         f"{round.parent_run.peak_mib:,.0f} MiB, its workers apart"

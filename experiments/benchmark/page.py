@@ -66,7 +66,7 @@ def section(report: Mapping[str, Any]) -> str:
     rounds = f"{report['rounds']} round{'s' * (report['rounds'] != 1)}"
     quick = "; --quick: fewer images, so what happens once weighs more" if report["quick"] else ""
     lines = [f"{machine_words(report['machine'])}. {report['data']}; {rounds}{quick}.", "", table(report["rows"]), ""]
-    lines += [f"- {row['what']}: {row['note'] or row['failure']}" for row in report["rows"].values() if _has_words(row)]
+    lines += [f"- {row['what']}: {row['failure'] or row['note']}" for row in report["rows"].values() if _has_words(row)]
     if report.get("limits"):
         lines += ["", *_limit_lines(report)]
     return "\n".join(lines) + "\n"

@@ -75,7 +75,7 @@ class Round:
 
     def epochs(self, precision: str) -> dict[str, float]:
         """Two epochs of train=parent on the packed pictures. epoch: images a second from the end of the first epoch to
-        the end of the second, everything included; training: of the training alone; peak_mib."""
+        the end of the second, everything included; training: of the training alone."""
         _, home = self.ready
         return self._once(("epochs", precision), lambda: self._epochs(home, f"train.precision={precision}"))
 
@@ -93,8 +93,13 @@ class Round:
             "epoch": int(counts[0].replace(",", "")) / (ends[2] - ends[1]),
             "training": speed["images_per_second"],
             "threads": speed["threads"],
-            "peak_mib": finished.peak_mib,
         }
+
+    @cached_property
+    def whole_peak_mib(self) -> float:
+        """The most memory that a run on all pictures has held."""
+        _, home = self.packed
+        return child.run(self.command(home, "aug=none", "train.epochs=1", runs="whole")).peak_mib
 
     @cached_property
     def first_step(self) -> float:

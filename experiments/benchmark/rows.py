@@ -43,7 +43,7 @@ def _evaluation(round: Round) -> float:
 
 
 def _peak(round: Round) -> float:
-    return max(round.ready[0].peak_mib, round.epochs("fp32")["peak_mib"])
+    return max(round.packed[0].peak_mib, round.whole_peak_mib)
 
 
 def _six(round: Round) -> float:
@@ -154,7 +154,7 @@ ROWS = {
         "three times its uint8 data plus 700 MiB",
         "MiB",
         _peak,
-        lambda round: 3 * round.ready[0].answer["bytes"] / MIB + PLAIN_MIB,
+        lambda round: 3 * round.packed[0].answer["bytes"] / MIB + PLAIN_MIB,
         at_most=1.0,
         note=notes.memory,
     ),
