@@ -62,4 +62,4 @@ def explain(error: BaseException) -> tuple[int, str] | None:
 def one_line(error: BaseException) -> str:
     """What `explain` says of an error, or its kind and text."""
     explained = explain(error)
-    return explained[1] if explained else f"{type(error).__name__}: {error}"
+    return explained[1] if explained else " ".join(f"{type(error).__name__}: {error}".split())
