@@ -139,10 +139,12 @@ def test_the_children_end_with_the_parent_killed_or_interrupted(how, second, the
     """Killed while the child is idle; interrupted, as a terminal does it, parent and child alike, while it is busy."""
     lines = [
         "import signal",
+        "from contextlib import closing",
         "from datasets.decoding import decode_all",
         "from test_datasets_decoding import SETTINGS, Act",
-        f"for result in decode_all([Act('process'), Act('{second}')], SETTINGS, workers=1, seconds=60):",
-        f"    print(result.reason, flush=True); {then}",
+        f"with closing(decode_all([Act('process'), Act('{second}')], SETTINGS, workers=1, seconds=60)) as results:",
+        "    for result in results:",
+        f"        print(result.reason, flush=True); {then}",
     ]
     folders = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
     parent = subprocess.Popen(
