@@ -35,13 +35,13 @@ FULL = Sizes(
     pairs=100,
 )
 QUICK = Sizes(
-    cifake=(10_000, 2_000),
+    cifake=(5_000, 1_000),
     epoch=(2_500, 500),
     sweep=(2_500, 500),
     short=(2_500, 500),
-    large=(80, 16),
+    large=(40, 8),
     processes=1,
-    pairs=30,
+    pairs=20,
 )
 
 

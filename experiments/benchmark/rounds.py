@@ -176,6 +176,8 @@ class Round:
         return self._once((kind,), lambda: self._parent_sweep(kind, origin, views, seeds))
 
     def _parent_sweep(self, kind: str, origin: Path, views: int, seeds: int) -> float:
+        if "epoch" in self.chosen and self.sizes.epoch == (self.sizes.sweep if kind == "six" else self.sizes.short):
+            self.chosen.setdefault(kind, self.chosen["epoch"])  # on the same files
         jobs = [view for view in [*VIEWS.values()][:views] for _ in range(seeds)]
         measured = jobs[: self.sizes.processes or len(jobs)]
         seconds = []
