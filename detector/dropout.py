@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from detector.randomness import uniform
+from detector.randomness import numbers
 
 _keys: ContextVar[Tensor | None] = ContextVar("keys", default=None)
 
@@ -26,8 +26,9 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        units = torch.arange(x[0].numel(), device=x.device)
-        kept = uniform(image_keys()[:, None], units, self.place) >= self.p
+        units = torch.arange(x[0].numel(), device=x.device) + self.place * 2**32
+        # numbers are evenly spread over all of int64
+        kept = numbers(image_keys()[:, None], units) >= int(self.p * 2**64) - 2**63
         return x * (kept.view(x.shape).to(x.dtype) / (1 - self.p))
 
     def extra_repr(self) -> str:
@@ -37,7 +38,7 @@ class Dropout(nn.Module):
 
 @contextmanager
 def drawing(keys: Tensor) -> Iterator[None]:
-    """Within it, networks in training mode drop by `keys`, one an image: int64 (B,) of detector.randomness.words."""
+    """Within it, networks in training mode drop by `keys`, one an image: int64 (B,) of detector.randomness.numbers."""
     token = _keys.set(keys)
     try:
         yield

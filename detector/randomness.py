@@ -36,15 +36,16 @@ def uniform(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
     image; it is broadcast with `indices`. slot tells apart the several numbers one image needs. Multiples of 2**-24,
     so every value is exact.
     """
-    return _shifted(words(key, indices, slot), 40).float() * 2**-24
+    return _shifted(numbers(_start(key, slot), indices), 40).float() * 2**-24
 
 
-def words(key: int | Tensor, indices: Tensor, slot: int) -> Tensor:
-    """What `uniform` takes its bits from: int64 numbers, which are keys themselves for drawing further."""
-    assert indices.dtype == torch.int64, indices.dtype
+def numbers(start: int | Tensor, places: Tensor) -> Tensor:
+    """What splitmix64 gives at `places` (int64) of its streams from `start` (broadcast with them): uniform over int64,
+    better in the upper bits, and each the start of a stream itself."""
+    assert places.dtype == torch.int64, places.dtype
     # int64 wraps around, as the 64-bit words of the original do. Its last step is left out: it changes only the lower
-    # bits, and `uniform` keeps the upper ones
-    return _multiplied(indices * _signed(STEP) + _start(key, slot))
+    # bits, and draws hang on the upper ones
+    return _multiplied(places * _signed(STEP) + start)
 
 
 def _start(key: int | Tensor, slot: int) -> int | Tensor:

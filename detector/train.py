@@ -15,7 +15,7 @@ from detector.batches import Batch, Pictures
 from detector.color import View
 from detector.dropout import drawing
 from detector.predict import probabilities
-from detector.randomness import derive, permutation, words
+from detector.randomness import derive, numbers, permutation
 from detector.recorded import Recorded, can_record
 
 
@@ -228,7 +228,7 @@ def gradients(
     model = training.model
     view_keys, dropout_keys = keys.repeat_interleave(len(batch.rows) // keys.shape[1], dim=1)
     images = view(batch.images, view_keys, batch.rows).to(next(model.parameters()).dtype)
-    with arithmetic.of_network(images.device, training.settings.precision), drawing(words(dropout_keys, batch.rows, 0)):
+    with arithmetic.of_network(images.device, training.settings.precision), drawing(numbers(dropout_keys, batch.rows)):
         logits = model(images).unflatten(0, (keys.shape[1], -1)).squeeze(2)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels = batch.labels.to(logits.dtype).view_as(logits)

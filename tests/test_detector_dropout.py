@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from detector.dropout import Dropout, drawing
-from detector.randomness import derive, words
+from detector.randomness import derive, numbers
 
 ROWS = torch.arange(400)
-KEYS = words(derive(0, "dropout", 1), ROWS, 0)
+KEYS = numbers(derive(0, "dropout", 1), ROWS)
 
 
 def mask(keys, units=300, p=0.4, place=0):
@@ -27,7 +27,7 @@ def test_a_share_of_p_is_dropped_and_the_rest_made_up_for_it():
 
 
 def test_neighbours_in_image_unit_place_epoch_and_seed_are_independent():
-    other = [words(derive(*key), ROWS, 0) for key in ((0, "dropout", 2), (1, "dropout", 1))]
+    other = [numbers(derive(*key), ROWS) for key in ((0, "dropout", 2), (1, "dropout", 1))]
     first = mask(KEYS)
     for second in (mask(KEYS, place=1), *map(mask, other), first.roll(1, 0), first.roll(1, 1)):
         # five standard errors of 120,000 pairs

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from detector.randomness import derive, permutation, uniform, words
+from detector.randomness import derive, numbers, permutation, uniform
 
 IMAGES = torch.arange(20_000)
 
@@ -61,10 +61,14 @@ def test_a_key_on_the_device_draws_what_the_same_key_in_python_draws():
         assert torch.equal(uniform(torch.tensor(keys)[:, None], IMAGES[:50], slot), expected)  # a key an image
 
 
-def test_words_are_keys_themselves():
-    keys = words(5, IMAGES, 0)
-    assert len(keys.unique()) == len(IMAGES)
-    draws = uniform(keys[:300, None], torch.arange(300), 1)
+def test_numbers_are_splitmix64_up_to_its_last_step_and_start_streams_themselves():
+    for start in (0, 12345, -5):
+        expected = [splitmix64((start + i * 0x9E3779B97F4A7C15) % 2**64) for i in (0, 1, 2**40)]
+        found = [number % 2**64 for number in numbers(start, torch.tensor([0, 1, 2**40])).tolist()]
+        assert [number ^ number >> 31 for number in found] == expected
+    starts = numbers(5, IMAGES)
+    assert len(starts.unique()) == len(IMAGES)
+    draws = numbers(starts[:300, None], torch.arange(300)).double() * 2.0**-64 + 0.5
     for flat in (draws.flatten(), draws.T.flatten()):
         assert stats.kstest(flat.numpy(), "uniform").pvalue > 1e-3
         assert abs(torch.corrcoef(torch.stack([flat[1:], flat[:-1]]))[0, 1]) < 5 / 90_000**0.5

@@ -10,7 +10,7 @@ from detector.color import build_view
 from detector.dropout import image_keys
 from detector.models import ModelSettings, build_model
 from detector.predict import predict
-from detector.randomness import derive, words
+from detector.randomness import derive, numbers
 from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit, fit_all
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ def test_view_and_dropout_are_drawn_by_seed_purpose_epoch_and_image():
     for step, ((keys, rows), dropped) in enumerate(zip(seen, dropping, strict=True)):
         epoch = 1 + step // 3
         assert set(keys.tolist()) == {derive(7, "augmentation", epoch)}
-        assert torch.equal(dropped, words(derive(7, "dropout", epoch), rows, 0))
+        assert torch.equal(dropped, numbers(derive(7, "dropout", epoch), rows))
 
 
 def test_steps_are_reported_once_each_and_the_training_learns():
