@@ -7,6 +7,7 @@ from statistics import median
 from experiments.benchmark import notes
 from experiments.benchmark.notes import MIB
 from experiments.benchmark.rounds import Round
+from experiments.shell import Unusable
 
 PLAIN_MIB = 700  # that a run may hold besides three times its data
 
@@ -226,11 +227,11 @@ CUDA_ROWS = {
 
 def choose(names: list[str] | None, device: str) -> dict[str, Row]:
     """The rows of these names, None for all, in their order; those made for two cores are told on CUDA without being
-    asked for. ValueError naming what there is."""
+    asked for. Unusable naming what there is."""
     rows = ROWS
     if device == "cuda":
         told = {name: replace(row, at_least=None, at_most=None) for name, row in ROWS.items() if row.at_most is None}
         rows = CUDA_ROWS | told
     if unknown := [name for name in names or () if name not in rows]:
-        raise ValueError(f"--rows {unknown[0]}: no such row; expected some of {', '.join(rows)}")
+        raise Unusable(f"--rows {unknown[0]}: no such row; expected some of {', '.join(rows)}")
     return {name: row for name, row in rows.items() if names is None or name in names}
