@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import forked
+from datasets import forked, likeness, planted
+from datasets.duplicates import near_pairs
 
 ROOT = Path(forked.__file__).parents[1]
 several = pytest.mark.skipif(
@@ -70,3 +71,19 @@ def test_processes_end_with_the_one_that_forked_them():
         while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(pids) > 1 and not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked")
+def test_near_duplicates_searched_in_several_processes_are_those_of_one(monkeypatch):
+    thumbs, _ = planted.with_copies(1000, 300)
+    thumbs = np.concatenate([thumbs, thumbs[:200]])
+    found, places = {}, []
+    real = forked._Hand.start
+    monkeypatch.setattr(forked._Hand, "start", lambda mine, work: places.append(len(mine)) or real(mine, work))
+    monkeypatch.setattr(likeness, "WORTH_A_FORK", 2)  # parts: all steps of the search are shared
+    for processes in (1, 3):
+        monkeypatch.setattr(forked, "usable_cpus", lambda processes=processes: processes)
+        assert not places
+        found[processes] = near_pairs(thumbs)
+    assert len(places) >= 4 * 3  # copies, looks, candidates, pixels
+    assert np.array_equal(found[1], found[3]) and found[1].dtype == found[3].dtype and len(found[1]) > 400
