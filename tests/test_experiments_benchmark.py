@@ -3,6 +3,7 @@
 import io
 import sys
 import zipfile
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from datasets.manifest import DataError
+from detector.batches import Pictures
 from detector.color import build_view
 from detector.models import ModelSettings, build_model
 from experiments.benchmark import child, measuring, ours, page, parent, pictures, rows, scaling
@@ -173,6 +175,19 @@ def test_a_program_is_ended_once_what_it_does_was_seen(tmp_path):
     assert seconds > 1e8  # from the start to what was seen
     with pytest.raises(child.Failed, match="exit status 0: nothing on stderr"):
         child.until([sys.executable, "-c", "pass"], lambda: None)
+
+
+def test_a_step_takes_time_also_where_its_loss_is_looked_at_once_an_epoch_as_on_cuda(monkeypatch):
+    monkeypatch.setattr("detector.train.waits_long", lambda device: True)
+    monkeypatch.setattr(ours, "as_a_run", lambda: 1)
+    for module, name, number in ((ours, "STEPS", 2), (ours, "BATCH", 8), (scaling, "STEPS", 2), (scaling, "LOOKS", 2)):
+        monkeypatch.setattr(module, name, number)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
+    drawn = Pictures(noise, np.arange(100) % 2, torch.device("cpu"))
+    for count in (100, 10):  # looks, and fewer pictures than one needs
+        times = ours.timed_steps(drawn, torch.arange(count), build_view([]), "fp32")
+        assert min(islice(times, 4)) > 1e-4
+    assert scaling.together_seconds(2, "cpu") > 1e-4 and scaling.side_seconds(32, "cpu", steps=1) > 1e-4
 
 
 def test_a_curve_turns_where_the_growing_part_becomes_the_larger():

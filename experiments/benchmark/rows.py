@@ -105,7 +105,7 @@ ROWS = {
         lambda round: 1000 * median(round.loop["without"]),
         at_most=1.03,
         ratio=_share,
-        note=lambda round: f"in turn, in one process; median of {round.sizes.pairs} ratios of 10 steps each",
+        note=notes.transform,
     ),
     "packing": Row(
         "packing CIFAKE from the archive, everything included",
