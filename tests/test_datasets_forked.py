@@ -58,10 +58,28 @@ def test_a_process_that_fails_or_dies_is_an_error_here_and_the_others_end_too(fa
 
 
 @several
+def test_who_is_still_at_work_is_not_waited_for_when_another_fails():
+    def work(place):
+        if place == 0:
+            raise ValueError("of place nought")
+        time.sleep(60)
+
+    before, began = children(), time.monotonic()
+    with pytest.raises(RuntimeError, match="of place nought"):
+        forked.each(range(2), work)
+    assert time.monotonic() - began < 30 and children() == before
+
+
+@several
+def test_ctrl_c_is_for_the_one_that_forked_them():
+    assert forked.each([signal.SIGINT] * 2, lambda number: os.kill(os.getpid(), number)) == [None, None]
+
+
+@several
 def test_processes_end_with_the_one_that_forked_them():
     code = (
         "import os, time\nfrom datasets import forked\n"
-        "def work(place):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(.05)\n    return bytes(10**6)\n"
+        "def work(place):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(.05)\n"
         "forked.each(range(10_000), work)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

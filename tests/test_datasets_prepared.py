@@ -12,7 +12,7 @@ import PIL
 import pytest
 from builds import build_set, pictures_in
 
-from datasets import build, built, cifake, manifest, prepared, sources
+from datasets import build, built, cifake, folder, manifest, prepared, sources
 from datasets.cifake import CifakeSettings
 from datasets.folder import FolderSettings
 from datasets.manifest import DataError
@@ -47,11 +47,9 @@ def listed(monkeypatch):
     return calls
 
 
-def prepare(root, tmp_path, **settings):
-    return build.prepare(
-        FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25, "image_size": 16} | settings),
-        data_root=tmp_path / "data",
-    )
+def prepare(root, tmp_path, *, split=True, **settings):
+    settings = FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25, "image_size": 16} | settings)
+    return build.prepare(settings, data_root=tmp_path / "data", split=split)
 
 
 def assert_same(one, other):
@@ -126,11 +124,14 @@ def test_whatever_changes_among_the_files_is_noticed(root, tmp_path, listed):
     assert len(listed) == 1 + len(CHANGES)
 
 
-def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before(root, tmp_path):
+def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before_and_not_walked_through(
+    root, tmp_path, monkeypatch
+):
     first = prepare(root, tmp_path)
     for harm, expected, mend in REFUSED:
         harm(root)
-        with pytest.raises(DataError, match=expected):
+        with monkeypatch.context() as patch, pytest.raises(DataError, match=expected):
+            patch.setattr(folder, "_below", None)
             prepare(root, tmp_path)
         mend(root)
         assert prepare(root, tmp_path).digest == first.digest
@@ -139,7 +140,7 @@ def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before(root, tmp_p
 def test_other_settings_and_another_program_do_not_find_it(root, tmp_path, listed, monkeypatch):
     first = prepare(root, tmp_path)
     assert prepare(root, tmp_path, data_seed=1).digest != first.digest
-    whole = build.prepare(FolderSettings(root=str(root), image_size=16), data_root=tmp_path / "data", split=False)
+    whole = prepare(root, tmp_path, split=False)
     assert {row.split for row in whole.rows} == {""} and len(listed) == 3
     monkeypatch.setattr(PIL, "__version__", "0")
     prepare(root, tmp_path)
