@@ -76,6 +76,18 @@ def test_ctrl_c_is_for_the_one_that_forked_them():
 
 
 @several
+def test_where_no_process_can_be_forked_signals_are_heard_as_before_and_nothing_stays_open(monkeypatch):
+    def refuse():
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refuse)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ()), sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(BlockingIOError):
+        forked.each(range(2), id)
+    assert (signal.pthread_sigmask(signal.SIG_BLOCK, ()), sorted(Path("/proc/self/fd").iterdir())) == before
+
+
+@several
 def test_processes_end_with_the_one_that_forked_them():
     code = (
         "import os, time\nfrom datasets import forked\n"
