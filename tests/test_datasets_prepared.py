@@ -12,7 +12,7 @@ import PIL
 import pytest
 from builds import build_set, pictures_in
 
-from datasets import build, built, cifake, folder, manifest, prepared, sources
+from datasets import build, built, cifake, folder, manifest, origins, prepared, sources
 from datasets.cifake import CifakeSettings
 from datasets.folder import FolderSettings
 from datasets.manifest import DataError
@@ -161,6 +161,9 @@ def test_whatever_is_gone_or_damaged_is_made_anew(root, tmp_path, listed):
     packed, split = Path(first.images.filename), first.manifest.parent
     damaged = [record, first.manifest, split / "audit-2.json", packed, packed.with_name("files.npy")]
     first = replace(first, images=np.array(first.images), thumbs=np.array(first.thumbs))  # what is mapped is harmed
+    text = first.manifest.read_bytes()
+    first.manifest.write_bytes(text.replace(b"FAKE,train", b"REAL,train", 1))
+    assert_same(prepare(root, tmp_path), first)
     for file in damaged:
         data = file.read_bytes()
         for harm in (data[: len(data) // 2], None):
@@ -184,22 +187,26 @@ def cifake_zip(path, seed):
                     out.write(path.with_name("one.png"), f"{part}/{label}/{i:04}.png")
 
 
-@pytest.mark.parametrize("form", ["zip", "tree"])
+@pytest.mark.parametrize("form", ["it.zip", "tree", "data/cifake"])
 def test_cifake_is_found_again_until_its_zip_or_tree_changes(tmp_path, listed, form):
     def bring(seed):
         cifake_zip(tmp_path / "it.zip", seed)
-        if form == "zip":
-            return tmp_path / "it.zip"
-        with zipfile.ZipFile(tmp_path / "it.zip") as archive:
-            archive.extractall(tmp_path / "tree")
-        return tmp_path / "tree"
+        if form != "it.zip":
+            with zipfile.ZipFile(tmp_path / "it.zip") as archive:
+                archive.extractall(tmp_path / form)
+        return tmp_path / form
 
     cifake.write_origin(tmp_path / "data" / "cifake", bring(0))
     first = build.prepare(CifakeSettings(), data_root=tmp_path / "data")
+    stamp = origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data")
     assert_same(build.prepare(CifakeSettings(), data_root=tmp_path / "data"), first)
     assert listed.count("cifake") == 3  # made once; the two were asked for their locations
+    assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") == stamp
     bring(1000)
+    assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") != stamp
     assert build.prepare(CifakeSettings(), data_root=tmp_path / "data").digest != first.digest
+    if form == "data/cifake":
+        return  # to move it away would move what was made of it
     moved = bring(0).rename(tmp_path / "moved")
     with pytest.raises(DataError, match="gone, but"):
         build.prepare(CifakeSettings(), data_root=tmp_path / "data")
