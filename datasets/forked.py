@@ -51,7 +51,13 @@ class _Hand:
         theirs, ours = os.pipe()
         # a signal in between would have the child go on as if it were the parent
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # there may be no more processes
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(theirs)
+            os.close(ours)
+            raise
         if pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(ours)

@@ -49,12 +49,6 @@ GIVEN = ("experiment", "baseline", "metric", "margin")  # arguments that change 
 NAMED = 20  # unfinished runs on the screen; --json names all
 
 
-class Unusable(ValueError):
-    """An argument or a tree of runs with which nothing can be compared; its text is one line."""
-
-    exit_status = 2
-
-
 def paragraphs(comparison: "Comparison", title: str, width: int) -> list[str]:
     """A comparison as the terminal shows it: what can be found, the table, the verdicts in words, what to know."""
     return [
@@ -99,18 +93,18 @@ def _check(arguments: argparse.Namespace) -> None:
     from detector.metrics import METRICS
 
     if arguments.metric and arguments.metric.rpartition("/")[2] not in (*METRICS, "accuracy_at_threshold"):
-        raise Unusable(f"--metric {arguments.metric}: expected one of {', '.join(METRICS)}")
+        raise shell.Unusable(f"--metric {arguments.metric}: expected one of {', '.join(METRICS)}")
     for name in ("margin", "plan"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < 100:
-            raise Unusable(f"--{name} {value:g}: expected a number of points between 0 and 100")
+            raise shell.Unusable(f"--{name} {value:g}: expected a number of points between 0 and 100")
     for name in ("csv", "json", "latex"):
         if (path := getattr(arguments, name)) and path.is_dir():
-            raise Unusable(f"--{name} {path}: is a folder; expected a file")
+            raise shell.Unusable(f"--{name} {path}: is a folder; expected a file")
         if path and (file := next((above for above in path.parents if above.is_file()), None)):
-            raise Unusable(f"--{name} {path}: {file} is a file; expected a folder")
+            raise shell.Unusable(f"--{name} {path}: {file} is a file; expected a folder")
     if arguments.out and arguments.out.exists() and not arguments.out.is_dir():
-        raise Unusable(f"--out {arguments.out}: is a file; expected a folder")
+        raise shell.Unusable(f"--out {arguments.out}: is a file; expected a folder")
 
 
 def _main() -> int:
@@ -119,7 +113,7 @@ def _main() -> int:
     from experiments import aggregates, comparison, outcomes, planning
 
     if arguments.out and outcomes.hides(arguments.out, arguments.root):
-        raise Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
+        raise shell.Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
     found = outcomes.find(arguments.root)
     if arguments.experiment:
         from experiments import studies
@@ -152,7 +146,7 @@ def _main() -> int:
         print(f"refused: {line}", file=sys.stderr)
     if not comparisons:
         counts = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
-        raise Unusable(f"{arguments.root}: nothing to compare; of its runs {counts}")
+        raise shell.Unusable(f"{arguments.root}: nothing to compare; of its runs {counts}")
     if not arguments.experiment:  # TensorBoard shows all arms of a family
         aggregates.refresh([one for one in every if _is_planned(one)])
     written = _write(arguments, comparisons, found, refused, plans)

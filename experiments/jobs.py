@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from datasets.decoding import usable_cpus
-from experiments import studies
+from experiments import shell, studies
 
 MULTIRUN = {"-m", "--multirun"}
 LOOKING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}  # nothing is trained
@@ -44,7 +44,7 @@ def command_lines(given: Sequence[str]) -> list[list[str]]:
         grids = (tuple(word for word in line if not _replaced(word, keys)) for line in sweep)
         lines = [[*flag, *words, *grid] for grid in dict.fromkeys(grids)]
     if not sum(map(count, lines)):
-        raise studies.Unusable(f"{' '.join(given)}: a sweep of no runs; one of its ranges is empty")
+        raise shell.Unusable(f"{' '.join(given)}: a sweep of no runs; one of its ranges is empty")
     return lines
 
 

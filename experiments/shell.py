@@ -1,5 +1,6 @@
 """A verb at the shell: whatever stops it becomes one line on stderr and an exit status."""
 
+import argparse
 import errno
 import os
 import signal
@@ -12,8 +13,21 @@ PIPE_CLOSED = 141
 TERMINATED = 143
 
 
+class Unusable(ValueError):
+    """Words of the user, or what they name, with which nothing can be done; its text is one line."""
+
+    exit_status = 2
+
+
 class Terminated(BaseException):
     """The process was asked to end (SIGTERM)."""
+
+
+def parser(description: str | None, examples: str) -> argparse.ArgumentParser:
+    """Of a script: what it does, its arguments, and examples as they are written."""
+    return argparse.ArgumentParser(
+        description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def main(verb: str, act: Callable[[], int | None]) -> None:

@@ -12,15 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from experiments import shell
 from experiments.outcomes import Found, Outcome
 
 FOLDER = Path(__file__).with_name("conf") / "experiment"
-
-
-class Unusable(ValueError):
-    """Words or an experiment with which no run can be made or found; its text is one line."""
-
-    exit_status = 2
 
 
 def sweep(name: str) -> list[list[str]]:
@@ -40,7 +35,9 @@ def sweep(name: str) -> list[list[str]]:
         except (ValueError, AttributeError, TypeError):  # an open quotation mark; no text
             good = False
         if not good:
-            raise Unusable(f"{path}: plan.sweep: {line!r}: expected a list of lines such as aug=none seed=range(6)")
+            raise shell.Unusable(
+                f"{path}: plan.sweep: {line!r}: expected a list of lines such as aug=none seed=range(6)"
+            )
     return found
 
 
@@ -58,7 +55,7 @@ def folders(name: str) -> set[str]:
 
     if not (FOLDER / f"{name}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-        raise Unusable(f"experiment {name!r}: expected one of {known}")
+        raise shell.Unusable(f"experiment {name!r}: expected one of {known}")
     seeds: dict[tuple[str, ...], list[str]] = {}  # of each arm, which is composed once: that is the slow part
     for line in sweep(name):
         for job in jobs(line):
@@ -97,4 +94,4 @@ def _parsed(word: str) -> Override:
     try:
         return OverridesParser.create().parse_override(word)
     except HydraException:
-        raise Unusable(f"{word}: cannot be read; expected such as seed=3, seed=0,1 or seed='range(6)'") from None
+        raise shell.Unusable(f"{word}: cannot be read; expected such as seed=3, seed=0,1 or seed='range(6)'") from None

@@ -26,9 +26,7 @@ The exit status is 0 whatever the verdict, but for --strict.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("what", metavar="NAME", help="of a data set, or the path of a folder")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the report goes (default: data/NAME)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where the verdict is confounded")

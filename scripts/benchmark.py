@@ -24,16 +24,8 @@ Exit status 0 whether a figure is reached or not, as this is a measurement and n
 ROUNDS = {False: 3, True: 1}  # quick or not
 
 
-class Unusable(ValueError):
-    """An argument with which nothing can be measured; its text is one line."""
-
-    exit_status = 2
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="fewer images, one round")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default: 3, with --quick 1)")
@@ -58,10 +50,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
     if arguments.page:
         print(page.write(arguments.out))
         return 0
-    try:
-        chosen = rows.choose(arguments.rows, arguments.device)
-    except ValueError as error:
-        raise Unusable(str(error)) from None
+    chosen = rows.choose(arguments.rows, arguments.device)
     machine = machines.with_device(arguments.device)
     found = pictures.found(arguments.archive, arguments.data_root)
     number = arguments.rounds or ROUNDS[arguments.quick]
@@ -87,17 +76,18 @@ def benchmark(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be measured before anything is."""
     if arguments.rounds is not None and arguments.rounds < 1:
-        raise Unusable(f"--rounds {arguments.rounds}: expected 1 or more")
+        raise shell.Unusable(f"--rounds {arguments.rounds}: expected 1 or more")
     if arguments.images is not None and arguments.images < 200:
-        raise Unusable(f"--images {arguments.images}: expected 200 or more")
-    if arguments.page and arguments.out is None:
-        raise Unusable("--page: expected --out PREFIX with it, such as results/performance")
-    if arguments.out is not None and (arguments.quick or arguments.rows) and _holds_all(arguments):
-        raise Unusable(
+        raise shell.Unusable(f"--images {arguments.images}: expected 200 or more")
+    if arguments.out is None:
+        if arguments.page:
+            raise shell.Unusable("--page: expected --out PREFIX with it, such as results/performance")
+    elif not (folder := arguments.out.parent).is_dir():
+        raise shell.Unusable(f"--out {arguments.out}: {folder} is no folder; expected a prefix inside of one")
+    elif (arguments.quick or arguments.rows) and _holds_all(arguments):
+        raise shell.Unusable(
             f"--out {arguments.out}: holds a whole benchmark, which a part would replace; choose another prefix"
         )
-    if arguments.out is not None and not arguments.out.parent.is_dir():
-        raise Unusable(f"--out {arguments.out}: {arguments.out.parent} is no folder; expected a prefix inside of one")
 
 
 def _holds_all(arguments: argparse.Namespace) -> bool:

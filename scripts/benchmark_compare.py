@@ -1,6 +1,5 @@
 """Time and peak memory of reading many finished runs and comparing them: a generated run tree of CIFAKE's size."""
 
-import argparse
 import dataclasses
 import hashlib
 import json
@@ -35,16 +34,8 @@ METRICS += ["eer", "tpr_at_fpr_1", "tpr_at_fpr_5", "tpr_at_fpr_10", "nll", "brie
 CODE = {"digest": "0" * 16, "commit": "0" * 40, "dirty": False}
 
 
-class Unusable(ValueError):
-    """An argument with which nothing can be measured; its text is one line."""
-
-    exit_status = 2
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     runs = f"how many, in arms of {SEEDS} seeds (default: %(default)s)"
     parser.add_argument("--runs", type=int, default=2000, help=runs)
     place = "where the runs are made, in a folder that is removed (default: %(default)s)"
@@ -58,11 +49,11 @@ def benchmark(number: int, place: Path) -> None:
     from experiments import comparison, outcomes
 
     if number < 2 * SEEDS:
-        raise Unusable(f"--runs {number}: expected {2 * SEEDS} or more, two arms of {SEEDS} seeds")
+        raise shell.Unusable(f"--runs {number}: expected {2 * SEEDS} or more, two arms of {SEEDS} seeds")
     needed = number * sum(IMAGES.values()) * BYTES
     if not place.is_dir() or (free := shutil.disk_usage(place).free) < 1.1 * needed:
         said = f"{free / 1e9:.1f} GB free" if place.is_dir() else "no such folder"
-        raise Unusable(f"--folder {place}: {said}; expected a folder with {1.1 * needed / 1e9:.1f} GB")
+        raise shell.Unusable(f"--folder {place}: {said}; expected a folder with {1.1 * needed / 1e9:.1f} GB")
     with tempfile.TemporaryDirectory(dir=place) as name:
         making = multiprocessing.get_context("spawn").Process(target=write_runs, args=(Path(name), number))
         making.start()

@@ -24,9 +24,7 @@ PLANTED = 10  # one picture in so many is copied
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     images = "thumbnails to search (default: %(default)s; CIFAKE holds 120000)"
     parser.add_argument("--images", type=int, default=200_000, help=images)
     parser.add_argument("--rows", type=int, default=200_000, help="rows of the manifest (default: %(default)s)")

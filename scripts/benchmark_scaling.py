@@ -20,16 +20,8 @@ Pictures are uint8 noise. Writes PREFIX_scaling_cpu.json and .png (or _cuda), an
 """
 
 
-class Unusable(ValueError):
-    """An argument with which nothing can be measured; its text is one line."""
-
-    exit_status = 2
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="fewer points and repetitions")
     parser.add_argument("--out", type=Path, metavar="PREFIX", required=True, help="such as results/performance")
@@ -40,7 +32,9 @@ def main() -> None:
 def benchmark(arguments: argparse.Namespace) -> None:
     """Measure, draw, write."""
     if not arguments.out.parent.is_dir():
-        raise Unusable(f"--out {arguments.out}: {arguments.out.parent} is no folder; expected a prefix inside of one")
+        raise shell.Unusable(
+            f"--out {arguments.out}: {arguments.out.parent} is no folder; expected a prefix inside of one"
+        )
     from datasets.manifest import whole_file
     from experiments.benchmark import drawing, machines, page, pictures, scaling
 

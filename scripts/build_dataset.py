@@ -29,9 +29,7 @@ Pictures too small for that are left out and counted.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("--name", required=True, help="of the set; it becomes data/NAME and is trained with data=NAME")
     parser.add_argument("--fake", nargs="+", default=[], metavar="SOURCE", help="of generated images")
     parser.add_argument("--real", nargs="+", default=[], metavar="SOURCE", help="of photographs")

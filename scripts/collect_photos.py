@@ -48,9 +48,7 @@ policy): --contact goes into the User-Agent of the requests and nowhere else.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--query", metavar="WORDS", help="what to search for")
     origin.add_argument("--from-dir", type=Path, metavar="FOLDER", help="take pictures that are here already")

@@ -24,9 +24,7 @@ Downloaded from:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--archive", type=Path, metavar="FILE", help="a zip that is here already")
     source.add_argument("--root", type=Path, metavar="FOLDER", help="a folder it is already unpacked in")

@@ -33,9 +33,7 @@ LOCAL_IMAGE_SECONDS = 600.0  # that an interruption waits for an image made here
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("--n", type=int, metavar="N", help="how many images the collection is to hold in the end")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--prompts", type=Path, metavar="FILE", help="prompts or a theme (default: a conference stage)")

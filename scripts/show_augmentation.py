@@ -16,9 +16,7 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("--out", type=Path, default=Path("views.png"), help="the PNG to write (default: %(default)s)")
     parser.add_argument("--images", type=Path, nargs="+", help="your own pictures; default: drawn ones")
     parser.add_argument("--augs", nargs="+", help="arms, as in conf/aug; default: all that differ")

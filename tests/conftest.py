@@ -74,6 +74,21 @@ def train(verb, small_data, tmp_path):
     return call
 
 
+@pytest.fixture
+def kaggle(monkeypatch):
+    """A server on this machine that gives a small CIFAKE, see servers/kaggle.py."""
+    from servers.kaggle import Kaggle
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Kaggle() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def address(board_folder) -> Iterator[str]:
     """Of TensorBoard over the folder that the test module's own fixture `board_folder` gives."""

@@ -62,7 +62,7 @@ def differences(data, settings):
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
 @pytest.mark.parametrize(
     ("fit", "size", "times"),
-    [("stretch", (96, 96), 4), ("pad", (96, 96), 4), ("stretch", (200, 300), 2)],
+    [("stretch", (96, 96), 4), ("pad", (96, 96), 4), ("pad", (64, 250), 4), ("stretch", (200, 300), 2)],
 )
 def test_a_jpeg_decoded_small_differs_by_less_than_a_level(fit, size, times, subsampling):
     data = encoded(photograph(1280, 960), quality=90, subsampling=subsampling)
@@ -118,13 +118,14 @@ def files_that_begin_alike():
     plain = [encoded(picture, quality=85) for picture in pictures]
     large = encoded(photograph(64, 32, 5), quality=85)
     grey = [encoded(picture.convert("L"), quality=85) for picture in pictures[:2]]
-    sideways = [encoded(picture, quality=85, exif=turned(6)) for picture in pictures[:2]]
+    sideways = [encoded(photograph(32, 32, seed), quality=85, exif=turned(6)) for seed in range(2)]
+    small = [encoded(photograph(256, 256, seed), quality=30) for seed in range(2)]  # comes at half its size
     printed = [encoded(picture.convert("CMYK"), quality=85) for picture in pictures[:2]]
     several = [encoded(pictures[0], "MPO", save_all=True, append_images=[picture]) for picture in pictures[1:3]]
     steps = [encoded(picture, quality=85, progressive=True) for picture in pictures[:2]]
     cut = plain[3][: len(plain[3]) * 3 // 4]
-    files = [*plain[:3], cut, plain[3], *grey, *sideways, *printed, *several, *steps, large, *plain, b"", plain[0] * 2]
-    return [*files, encoded(pictures[0], "PNG"), *plain[:2], plain[0][:300], plain[1]]
+    files = [*plain[:3], cut, plain[3], *grey, *sideways, *small, *printed, *several, *steps, large, *plain, b""]
+    return [*files, plain[0] * 2, plain[0] * 20, encoded(pictures[0], "PNG"), *plain[:2], plain[0][:300], plain[1]]
 
 
 def read(way, data):
@@ -138,12 +139,13 @@ def read(way, data):
 def test_what_is_known_of_the_last_file_changes_nothing(monkeypatch):
     opened = []
     monkeypatch.setattr(images, "_guarded", lambda *a, real=images._guarded, **k: opened.append(a) or real(*a, **k))
-    settings = ImageSettings(size=(32, 48), max_bytes=4000)
+    settings = ImageSettings(size=(32, 48), max_bytes=20_000)
     decoder, files = Decoder(settings), files_that_begin_alike()
     found = [read(decoder.decode, data) for data in files]
     assert len(opened) < len(files) - 6
-    assert found == [read(lambda data: decode(data, settings), data) for data in files]
-    assert len({str(each) for each in found}) > 15
+    assert found == [read(Decoder(settings).decode, data) for data in files]
+    assert len({str(each) for each in found}) > 15 and "; accepted are at most 20000" in str(found)
+    assert (128, 128, 3) in {each[1] for each in found}
 
 
 def test_an_embedded_preview_is_not_taken_for_the_beginning():

@@ -12,7 +12,7 @@ import PIL
 import pytest
 from builds import build_set, pictures_in
 
-from datasets import build, built, cifake, manifest, prepared, sources
+from datasets import build, built, cifake, folder, manifest, origins, prepared, sources
 from datasets.cifake import CifakeSettings
 from datasets.folder import FolderSettings
 from datasets.manifest import DataError
@@ -47,11 +47,9 @@ def listed(monkeypatch):
     return calls
 
 
-def prepare(root, tmp_path, **settings):
-    return build.prepare(
-        FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25, "image_size": 16} | settings),
-        data_root=tmp_path / "data",
-    )
+def prepare(root, tmp_path, *, split=True, **settings):
+    settings = FolderSettings(root=str(root), **{"val_share": 0.25, "test_share": 0.25, "image_size": 16} | settings)
+    return build.prepare(settings, data_root=tmp_path / "data", split=split)
 
 
 def assert_same(one, other):
@@ -126,11 +124,14 @@ def test_whatever_changes_among_the_files_is_noticed(root, tmp_path, listed):
     assert len(listed) == 1 + len(CHANGES)
 
 
-def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before(root, tmp_path):
+def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before_and_not_walked_through(
+    root, tmp_path, monkeypatch
+):
     first = prepare(root, tmp_path)
     for harm, expected, mend in REFUSED:
         harm(root)
-        with pytest.raises(DataError, match=expected):
+        with monkeypatch.context() as patch, pytest.raises(DataError, match=expected):
+            patch.setattr(folder, "_below", None)
             prepare(root, tmp_path)
         mend(root)
         assert prepare(root, tmp_path).digest == first.digest
@@ -139,7 +140,7 @@ def test_a_folder_that_is_no_longer_as_expected_is_refused_as_before(root, tmp_p
 def test_other_settings_and_another_program_do_not_find_it(root, tmp_path, listed, monkeypatch):
     first = prepare(root, tmp_path)
     assert prepare(root, tmp_path, data_seed=1).digest != first.digest
-    whole = build.prepare(FolderSettings(root=str(root), image_size=16), data_root=tmp_path / "data", split=False)
+    whole = prepare(root, tmp_path, split=False)
     assert {row.split for row in whole.rows} == {""} and len(listed) == 3
     monkeypatch.setattr(PIL, "__version__", "0")
     prepare(root, tmp_path)
@@ -160,6 +161,9 @@ def test_whatever_is_gone_or_damaged_is_made_anew(root, tmp_path, listed):
     packed, split = Path(first.images.filename), first.manifest.parent
     damaged = [record, first.manifest, split / "audit-2.json", packed, packed.with_name("files.npy")]
     first = replace(first, images=np.array(first.images), thumbs=np.array(first.thumbs))  # what is mapped is harmed
+    text = first.manifest.read_bytes()
+    first.manifest.write_bytes(text.replace(b"FAKE,train", b"REAL,train", 1))
+    assert_same(prepare(root, tmp_path), first)
     for file in damaged:
         data = file.read_bytes()
         for harm in (data[: len(data) // 2], None):
@@ -183,22 +187,26 @@ def cifake_zip(path, seed):
                     out.write(path.with_name("one.png"), f"{part}/{label}/{i:04}.png")
 
 
-@pytest.mark.parametrize("form", ["zip", "tree"])
+@pytest.mark.parametrize("form", ["it.zip", "tree", "data/cifake"])
 def test_cifake_is_found_again_until_its_zip_or_tree_changes(tmp_path, listed, form):
     def bring(seed):
         cifake_zip(tmp_path / "it.zip", seed)
-        if form == "zip":
-            return tmp_path / "it.zip"
-        with zipfile.ZipFile(tmp_path / "it.zip") as archive:
-            archive.extractall(tmp_path / "tree")
-        return tmp_path / "tree"
+        if form != "it.zip":
+            with zipfile.ZipFile(tmp_path / "it.zip") as archive:
+                archive.extractall(tmp_path / form)
+        return tmp_path / form
 
     cifake.write_origin(tmp_path / "data" / "cifake", bring(0))
     first = build.prepare(CifakeSettings(), data_root=tmp_path / "data")
+    stamp = origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data")
     assert_same(build.prepare(CifakeSettings(), data_root=tmp_path / "data"), first)
     assert listed.count("cifake") == 3  # made once; the two were asked for their locations
+    assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") == stamp
     bring(1000)
+    assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") != stamp
     assert build.prepare(CifakeSettings(), data_root=tmp_path / "data").digest != first.digest
+    if form == "data/cifake":
+        return  # to move it away would move what was made of it
     moved = bring(0).rename(tmp_path / "moved")
     with pytest.raises(DataError, match="gone, but"):
         build.prepare(CifakeSettings(), data_root=tmp_path / "data")

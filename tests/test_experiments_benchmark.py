@@ -2,7 +2,9 @@
 
 import io
 import sys
+import time
 import zipfile
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from PIL import Image
 
 from datasets.manifest import DataError
+from detector.batches import Pictures
 from detector.color import build_view
 from detector.models import ModelSettings, build_model
 from experiments.benchmark import child, measuring, ours, page, parent, pictures, rows, scaling
@@ -66,7 +69,7 @@ def test_parent_learns_and_says_when_each_step_ended():
     images = torch.rand(32, 3, 32, 32) * 0.2 + 0.7 * (torch.arange(32) % 2).view(-1, 1, 1, 1)
     batches, ends = [(images, torch.arange(32) % 2 == 1)] * 30, []
     parent.train(model, batches, optimizer, "cpu", ends)
-    assert parent.evaluate(model, batches[:1], "cpu") == 1
+    assert parent.evaluate(model, batches[:1], "cpu") == 1 and not model.training
     assert len(ends) == 30 and ends == sorted(ends)
 
 
@@ -170,9 +173,22 @@ def test_a_program_that_ends_badly_is_one_line():
 def test_a_program_is_ended_once_what_it_does_was_seen(tmp_path):
     code = f"import time; open({str(tmp_path / 'seen')!r}, 'w'); time.sleep(60)"
     seconds = child.until([sys.executable, "-c", code], lambda: 2e9 if (tmp_path / "seen").exists() else None)
-    assert seconds > 1e8  # from the start to what was seen
+    assert seconds == pytest.approx(2e9 - time.time(), abs=60)  # from the start to what was seen
     with pytest.raises(child.Failed, match="exit status 0: nothing on stderr"):
         child.until([sys.executable, "-c", "pass"], lambda: None)
+
+
+def test_a_step_takes_time_also_where_its_loss_is_looked_at_once_an_epoch_as_on_cuda(monkeypatch):
+    monkeypatch.setattr("detector.train.waits_long", lambda device: True)
+    monkeypatch.setattr(ours, "as_a_run", lambda: 1)
+    for module, name, number in ((ours, "STEPS", 2), (ours, "BATCH", 8), (scaling, "STEPS", 2), (scaling, "LOOKS", 2)):
+        monkeypatch.setattr(module, name, number)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
+    drawn = Pictures(noise, np.arange(100) % 2, torch.device("cpu"))
+    for count in (100, 10):  # looks, and fewer pictures than one needs
+        times = ours.timed_steps(drawn, torch.arange(count), build_view([]), "fp32")
+        assert min(islice(times, 4)) > 1e-4
+    assert scaling.together_seconds(2, "cpu") > 1e-4 and scaling.side_seconds(32, "cpu", steps=1) > 1e-4
 
 
 def test_a_curve_turns_where_the_growing_part_becomes_the_larger():

@@ -10,7 +10,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import jobs as command
-from experiments import run, studies
+from experiments import run, shell, studies
 from experiments.config import from_hydra
 
 FOLDER = Path(run.__file__).with_name("conf") / "experiment"
@@ -87,7 +87,7 @@ def test_an_experiment_without_m_is_a_sweep_too_and_a_flag_may_stand_anywhere():
 def test_a_sweep_that_is_not_lines_of_settings_is_named(tmp_path, monkeypatch, sweep):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"plan": {"sweep": sweep}}))
     monkeypatch.setattr(studies, "FOLDER", tmp_path)
-    with pytest.raises(studies.Unusable, match=r"mine\.yaml: plan\.sweep: .*: expected a list of lines such as"):
+    with pytest.raises(shell.Unusable, match=r"mine\.yaml: plan\.sweep: .*: expected a list of lines such as"):
         studies.sweep("mine")
 
 

@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 from hydra import compose, initialize_config_module
 
-from experiments import aggregates, compare, studies
+from experiments import aggregates, compare, shell, studies
 from experiments.config import from_hydra
 from experiments.outcomes import Found, find
 from experiments.report import __main__ as report
@@ -35,7 +35,7 @@ def test_only_the_runs_of_the_experiment_are_left(tmp_path, monkeypatch):
 
 
 def test_an_unknown_experiment_is_answered_with_those_there_are():
-    with pytest.raises(studies.Unusable, match="experiment 'nosuch': expected one of ab_cifake, arms"):
+    with pytest.raises(shell.Unusable, match="experiment 'nosuch': expected one of ab_cifake, arms"):
         studies.folders("nosuch")
 
 

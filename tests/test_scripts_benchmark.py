@@ -78,6 +78,14 @@ def test_a_mistake_is_one_line_and_status_2(words, says):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("words", [["--quick"], ["--rows", "packing"]])
+def test_a_part_does_not_replace_a_whole_benchmark(tmp_path, words):
+    kept = tmp_path / "performance_cpu.json"
+    kept.write_text('{"limits": []}')
+    done = run(*words, "--out", tmp_path / "performance")
+    assert done.returncode == 2 and "holds a whole benchmark" in done.stderr and kept.read_text() == '{"limits": []}'
+
+
 def test_scaling_needs_a_place_for_its_picture(tmp_path):
     done = run("--out", tmp_path / "nowhere" / "performance", script=SCRIPT.with_name("benchmark_scaling.py"))
     assert done.returncode == 2 and "nowhere is no folder" in done.stderr

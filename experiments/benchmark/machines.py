@@ -7,22 +7,17 @@ from experiments.benchmark import child
 from experiments.benchmark.material import Material, sizes_of
 from experiments.benchmark.pictures import Drawn, Pictures, drawn_files
 from experiments.benchmark.rounds import OURS, Round
+from experiments.shell import Unusable
 
 PRECISIONS = ("fp32", "bf16")
 IMAGES = 2_500  # training files of the run whose start is measured
 
 
-class NoDevice(ValueError):
-    """A device that is asked for and not there; its text is one line."""
-
-    exit_status = 2
-
-
 def with_device(device: str) -> dict[str, Any]:
-    """What this machine is; raises NoDevice where it lacks the device."""
+    """What this machine is; raises Unusable where it lacks the device."""
     machine = child.task(OURS, "machine", device=device).answer
     if device == "cuda" and not machine["gpu"]:
-        raise NoDevice("--device cuda: this machine has no CUDA device; --device cpu works everywhere")
+        raise Unusable("--device cuda: this machine has no CUDA device; --device cpu works everywhere")
     return machine
 
 

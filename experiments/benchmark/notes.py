@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from experiments.benchmark.ours import LONGER, STEPS
 from experiments.benchmark.rounds import Round
 
 MIB = 2**20
@@ -33,6 +34,11 @@ def large(precision: str) -> Callable[[Round], str]:
         )
 
     return note
+
+
+def transform(round: Round) -> str:
+    steps = STEPS * LONGER[round.device]
+    return f"in turn, in one process; median of {round.sizes.pairs} ratios of {steps} steps each"
 
 
 def workers(round: Round, kind: str) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from detector.color import View
 
 INVERTED_X8: list[dict[str, Any]] = [{"op": "invert"}, {"op": "saturate", "space": "luma", "factor": 8.0}]
-STEPS = 10  # that are timed together
+STEPS = 10  # that are timed together, times those of LONGER
+LONGER = {"cpu": 1, "cuda": 10}  # where a step is that much shorter
 BATCH = 32
 
 
@@ -96,17 +97,28 @@ def new_model() -> Any:
 
 
 def timed_steps(pictures: "Pictures", rows: Any, view: "View", precision: str) -> Iterator[float]:
-    """Seconds of a training step, without end: the loop that every run goes through, STEPS steps at a time."""
-    from detector.train import Steps, Training, TrainSettings, fit
+    """Seconds of a training step, without end: the loop that every run goes through, some steps at a time."""
+    import torch
 
-    settings = TrainSettings(epochs=10**6, batch_size=BATCH, precision=precision, log_every=STEPS)
+    from detector.train import Training, TrainSettings, fit, waits_long
+
+    steps = STEPS * LONGER[pictures.device.type]
+    if waits_long(pictures.device) or len(rows) < steps * BATCH:  # losses are looked at once an epoch, or too rarely
+        rows = rows[torch.randint(len(rows), (steps * BATCH,))]
+    settings = TrainSettings(epochs=10**6, batch_size=BATCH, precision=precision, log_every=steps)
     training = Training.begin(new_model(), settings, num_images=len(rows), device=pictures.device)
-    events = fit(training, pictures, rows, view, seed=0)
-    while True:
+    return timed(fit(training, pictures, rows, view, seed=0))
+
+
+def timed(events: Iterator[Any]) -> Iterator[float]:
+    """Seconds of a step, of those that came before each look at the losses."""
+    from detector.train import Steps
+
+    began = time.perf_counter()
+    for event in events:
+        if isinstance(event, Steps):
+            yield (time.perf_counter() - began) / len(event.steps)
         began = time.perf_counter()
-        event = next(events)
-        if isinstance(event, Steps) and len(event.steps) == STEPS:
-            yield (time.perf_counter() - began) / STEPS
 
 
 def machine(device: str) -> dict[str, Any]:

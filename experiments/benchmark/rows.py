@@ -7,6 +7,7 @@ from statistics import median
 from experiments.benchmark import notes
 from experiments.benchmark.notes import MIB
 from experiments.benchmark.rounds import Round
+from experiments.shell import Unusable
 
 PLAIN_MIB = 700  # that a run may hold besides three times its data
 
@@ -38,20 +39,44 @@ class Row:
         return ours / other if more_is_better or self.at_most is not None else other / ours
 
 
-def _evaluation(round: Round) -> float:
-    return max(round.parent_run.answer["evaluations"].values())
+def _epoch(what: str, precision: str, at_least: float) -> Row:
+    return Row(
+        what,
+        "PARENT",
+        "images/s",
+        lambda round: round.epochs(precision)["epoch"],
+        lambda round: round.parent_run.answer["epoch"],
+        at_least=at_least,
+        note=notes.epoch(precision),
+    )
+
+
+def _large(what: str, precision: str) -> Row:
+    return Row(
+        what,
+        "PARENT",
+        "images/s",
+        lambda round: round.large(precision)["epoch"],
+        lambda round: round.parent_large.answer["epoch"],
+        at_least=5.0,
+        note=notes.large(precision),
+    )
+
+
+def _sweep6(what: str, precision: str, at_least: float) -> Row:
+    return Row(
+        what,
+        "six PARENT runs",
+        "s",
+        lambda round: round.sweep(round.material.sweep, 2, 3, precision),
+        lambda round: round.parent_sweep("six", round.material.sweep, 2, 3),
+        at_least=at_least,
+        note=notes.sweep("six", 6),
+    )
 
 
 def _peak(round: Round) -> float:
     return max(round.packed[0].peak_mib, round.whole_peak_mib)
-
-
-def _six(round: Round) -> float:
-    return round.parent_sweep("six", round.material.sweep, 2, 3)
-
-
-def _thirty(round: Round) -> float:
-    return round.parent_sweep("thirty", round.material.short, 6, 5)
 
 
 def _share(round: Round) -> float:
@@ -59,48 +84,16 @@ def _share(round: Round) -> float:
 
 
 ROWS = {
-    "epoch": Row(
-        "epoch of A32 on CIFAKE, batch 32, float32, one run",
-        "PARENT",
-        "images/s",
-        lambda round: round.epochs("fp32")["epoch"],
-        lambda round: round.parent_run.answer["epoch"],
-        at_least=2.5,
-        note=notes.epoch("fp32"),
-    ),
-    "epoch_bf16": Row(
-        "the same with bf16",
-        "PARENT",
-        "images/s",
-        lambda round: round.epochs("bf16")["epoch"],
-        lambda round: round.parent_run.answer["epoch"],
-        at_least=3.5,
-        note=notes.epoch("bf16"),
-    ),
-    "sweep6": Row(
-        "sweep of 6 runs (2 views x 3 seeds, 1 epoch), wall time, float32",
-        "six PARENT runs",
-        "s",
-        lambda round: round.sweep(round.material.sweep, 2, 3),
-        _six,
-        at_least=3.0,
-        note=notes.sweep("six", 6),
-    ),
-    "sweep6_bf16": Row(
-        "the same sweep in bf16",
-        "six PARENT runs",
-        "s",
-        lambda round: round.sweep(round.material.sweep, 2, 3, "bf16"),
-        _six,
-        at_least=3.8,
-        note=notes.sweep("six", 6),
-    ),
+    "epoch": _epoch("epoch of A32 on CIFAKE, batch 32, float32, one run", "fp32", 2.5),
+    "epoch_bf16": _epoch("the same with bf16", "bf16", 3.5),
+    "sweep6": _sweep6("sweep of 6 runs (2 views x 3 seeds, 1 epoch), wall time, float32", "fp32", 3.0),
+    "sweep6_bf16": _sweep6("the same sweep in bf16", "bf16", 3.8),
     "sweep30": Row(
         "sweep of 30 short runs (6 views x 5 seeds, 1 epoch), wall time",
         "a PARENT process per run",
         "s",
         lambda round: round.sweep(round.material.short, 6, 5),
-        _thirty,
+        lambda round: round.parent_sweep("thirty", round.material.short, 6, 5),
         at_least=6.0,
         note=notes.sweep("thirty", 30),
     ),
@@ -112,7 +105,7 @@ ROWS = {
         lambda round: 1000 * median(round.loop["without"]),
         at_most=1.03,
         ratio=_share,
-        note=lambda round: f"in turn, in one process; median of {round.sizes.pairs} ratios of 10 steps each",
+        note=notes.transform,
     ),
     "packing": Row(
         "packing CIFAKE from the archive, everything included",
@@ -128,27 +121,11 @@ ROWS = {
         "PARENT, its better number of workers",
         "images/s",
         lambda round: median(round.loop["evaluations"]),
-        _evaluation,
+        lambda round: max(round.parent_run.answer["evaluations"].values()),
         at_least=4.0,
     ),
-    "large": Row(
-        "large images (1344x768 JPEG, 256 px, A720, batch 16), second epoch, float32",
-        "PARENT",
-        "images/s",
-        lambda round: round.large("fp32")["epoch"],
-        lambda round: round.parent_large.answer["epoch"],
-        at_least=5.0,
-        note=notes.large("fp32"),
-    ),
-    "large_bf16": Row(
-        "the same with bf16",
-        "PARENT",
-        "images/s",
-        lambda round: round.large("bf16")["epoch"],
-        lambda round: round.parent_large.answer["epoch"],
-        at_least=5.0,
-        note=notes.large("bf16"),
-    ),
+    "large": _large("large images (1344x768 JPEG, 256 px, A720, batch 16), second epoch, float32", "fp32"),
+    "large_bf16": _large("the same with bf16", "bf16"),
     "memory": Row(
         "peak memory of a CIFAKE run, packing included",
         "three times its uint8 data plus 700 MiB",
@@ -226,11 +203,11 @@ CUDA_ROWS = {
 
 def choose(names: list[str] | None, device: str) -> dict[str, Row]:
     """The rows of these names, None for all, in their order; those made for two cores are told on CUDA without being
-    asked for. ValueError naming what there is."""
+    asked for. Unusable naming what there is."""
     rows = ROWS
     if device == "cuda":
         told = {name: replace(row, at_least=None, at_most=None) for name, row in ROWS.items() if row.at_most is None}
         rows = CUDA_ROWS | told
     if unknown := [name for name in names or () if name not in rows]:
-        raise ValueError(f"--rows {unknown[0]}: no such row; expected some of {', '.join(rows)}")
+        raise Unusable(f"--rows {unknown[0]}: no such row; expected some of {', '.join(rows)}")
     return {name: row for name, row in rows.items() if names is None or name in names}

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,8 +18,8 @@ from experiments.benchmark import ours
 IMAGES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 MODELS = (1, 2, 4, 8, 16, 32, 64)
 SIDES = (32, 48, 64, 96, 128, 192, 256)
-LOG_EVERY = 5  # steps between two events of training together
-EVENTS = 4  # that are timed
+STEPS = 5  # of training together between two looks at the losses, times ours.LONGER
+LOOKS = 4  # that are timed
 PIECE = 10_000  # pictures written at a time
 LARGE_BATCH = 16
 
@@ -96,12 +95,13 @@ def together_seconds(models: int, device: str) -> float:
     from detector import together
     from detector.batches import Pictures
     from detector.color import build_view
-    from detector.train import Steps, Training, TrainSettings
+    from detector.train import Training, TrainSettings
 
     ours.as_a_run()
-    where, count = torch.device(device), ours.BATCH * LOG_EVERY * (EVENTS + 1)
+    where, steps = torch.device(device), STEPS * ours.LONGER[device]
+    count = ours.BATCH * steps  # an epoch to each look, as on CUDA there is no more than one
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    settings = TrainSettings(epochs=1, batch_size=ours.BATCH, log_every=LOG_EVERY)
+    settings = TrainSettings(epochs=LOOKS + 1, batch_size=ours.BATCH, log_every=steps)
     members = []
     for seed in range(models):
         torch.manual_seed(seed)
@@ -109,8 +109,7 @@ def together_seconds(models: int, device: str) -> float:
         members.append(together.Member(training, build_view([]), seed))
     pictures = Pictures(images, np.arange(count) % 2, where)
     events = together.fit_together(members, pictures, torch.arange(count))
-    times = [time.perf_counter() for place, event in events if place == 0 and isinstance(event, Steps)]
-    return median(after - before for before, after in pairwise(times)) / LOG_EVERY
+    return median([*ours.timed(event if place == 0 else None for place, event in events)][1:])
 
 
 def side_seconds(side: int, device: str, steps: int) -> float:
@@ -120,18 +119,17 @@ def side_seconds(side: int, device: str, steps: int) -> float:
     from detector.batches import Pictures
     from detector.color import build_view
     from detector.models import ModelSettings, build_model
-    from detector.train import Steps, Training, TrainSettings, fit
+    from detector.train import Training, TrainSettings, fit
 
     ours.as_a_run()
-    count = LARGE_BATCH * (steps + 2)
+    where, at_once = torch.device(device), ours.LONGER[device]
+    count = LARGE_BATCH * at_once
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
-    settings = TrainSettings(epochs=1, batch_size=LARGE_BATCH, log_every=1)
+    settings = TrainSettings(epochs=steps + 2, batch_size=LARGE_BATCH, log_every=at_once)
     model = build_model(ModelSettings("cnn720"), image_size=(side, side))
-    training = Training.begin(model, settings, num_images=count, device=torch.device(device))
-    pictures = Pictures(images, np.arange(count) % 2, torch.device(device))
-    events = fit(training, pictures, torch.arange(count), build_view([]), seed=0)
-    times = [time.perf_counter() for event in events if isinstance(event, Steps)]
-    return median(after - before for before, after in pairwise(times[1:]))
+    training = Training.begin(model, settings, num_images=count, device=where)
+    pictures = Pictures(images, np.arange(count) % 2, where)
+    return median([*ours.timed(fit(training, pictures, torch.arange(count), build_view([]), seed=0))][2:])
 
 
 def curves(place: Path, device: str, start_seconds: float, *, quick: bool) -> Iterator[tuple[str, float, float]]:

@@ -27,12 +27,6 @@ examples:
 """
 
 
-class Unusable(ValueError):
-    """Runs or an argument of which no report can be made; its text is one line."""
-
-    exit_status = 2
-
-
 def main() -> int:
     """Read, compare, draw, write."""
     arguments = _arguments()
@@ -40,7 +34,7 @@ def main() -> int:
     from experiments.report import document, examples, origin
 
     if outcomes.hides(arguments.out, arguments.root):
-        raise Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
+        raise shell.Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
     with tqdm(total=4, desc="reading", unit=" steps", disable=None, leave=False, delay=2) as bar:
         found = outcomes.find(arguments.root)
         if arguments.experiment:
@@ -59,7 +53,7 @@ def main() -> int:
         refused = [*found.refused, *left_out]
         if not compared:
             reasons = f"{len(found.outcomes)} finished, {len(found.unfinished)} unfinished, {len(refused)} refused"
-            raise Unusable(f"{arguments.root}: nothing to compare; of its runs {reasons}")
+            raise shell.Unusable(f"{arguments.root}: nothing to compare; of its runs {reasons}")
         lost = _placeless([*found.unfinished, *refused], arguments.root)
         compared = [replace(one, notes=_placeless(one.notes, arguments.root)) for one in compared]
         again = _again(arguments)
@@ -119,9 +113,9 @@ def _arguments() -> argparse.Namespace:
     add("--out", metavar="FOLDER", type=Path, required=True, help="where the report goes")
     arguments = parser.parse_args()
     if arguments.margin is not None and not 0 < arguments.margin < 100:
-        raise Unusable(f"--margin {arguments.margin:g}: expected a number of points between 0 and 100")
+        raise shell.Unusable(f"--margin {arguments.margin:g}: expected a number of points between 0 and 100")
     if arguments.out.exists() and not arguments.out.is_dir():
-        raise Unusable(f"--out {arguments.out}: is a file; expected a folder")
+        raise shell.Unusable(f"--out {arguments.out}: is a file; expected a folder")
     return arguments
 
 
