@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from detector import arithmetic
+from detector.adam import Adam
 from detector.batches import Batch, Pictures
 from detector.color import View
 from detector.dropout import drawing
@@ -105,7 +106,7 @@ class Training:
     @classmethod
     def of(cls, model: nn.Module, settings: TrainSettings, *, num_images: int) -> "Training":
         """The same for a network that lies where and how it should."""
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        optimizer = Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         scheduler = None
         if settings.schedule == "one_cycle":
             total = settings.epochs * -(-num_images // settings.batch_size)

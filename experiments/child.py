@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import connection, parent_process
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - the first optimiser needs it; here it is imported once for all
 from omegaconf import OmegaConf
 from tqdm import tqdm
 

@@ -20,7 +20,6 @@ ROOT = Path(runs.__file__).parents[1]
 # or, where delay is None, between the two files that are written there: after board.yaml, before last.pt.
 FORKING = """
 import os, signal, sys, threading
-import torch._dynamo  # the first optimiser step would import it, in every fork anew
 from experiments import run, single, worker, shell
 import experiments.config, experiments.runs
 words, delays, runs = sys.argv[1:-2], eval(sys.argv[-2]), sys.argv[-1]
