@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ def main(verb: str, act: Callable[[], int | None]) -> None:
             raise
         status, text = explained
         print(f"{verb}: {text}", file=sys.stderr)
+    gc.freeze()  # else Python goes through all of torch on its way out, half a second for nothing
     sys.exit(status)
 
 
