@@ -36,17 +36,18 @@ def measured(tmp_path):
 
 
 def test_of_a_sweep_the_number_of_workers_with_less_time_is_found_once_and_the_mean_counts_for_all(measured, asked):
-    assert measured.parent_sweep("six", measured.material.sweep, 2, 3) == 6 * 2.0
-    assert asked == [0, 2, 2] and measured.workers("six") == 2
-    assert measured.parent_sweep("six", measured.material.sweep, 2, 3) == 12 and len(asked) == 3
-    note = notes.sweep("six", 6)(measured)
+    assert measured.parent_sweep(measured.material.sweep, 2, 3) == 6 * 2.0
+    assert asked == [0, 2, 2] and measured.workers(measured.material.sweep) == 2
+    assert measured.parent_sweep(measured.material.sweep, 2, 3) == 12 and len(asked) == 3
+    note = notes.sweep("sweep", 6)(measured)
     assert note.startswith("16 training images each;") and "with 2 workers" in note and "2 processes, times 6" in note
     again = Round(measured.material, "cpu", measured.chosen)
-    assert again.parent_sweep("six", measured.material.sweep, 1, 1) == 2 and asked[3:] == [2]
+    assert again.parent_sweep(measured.material.sweep, 1, 1) == 2 and asked[3:] == [2]
 
 
 def test_of_an_epoch_the_number_of_workers_with_more_images_a_second_is_taken(measured, asked):
-    assert measured.parent_run.answer["epoch"] == 100 and measured.workers("epoch") == 0 and asked == [0, 2]
+    assert measured.parent_run.answer["epoch"] == 100
+    assert measured.workers(measured.material.epoch) == 0 and asked == [0, 2]
     assert measured.parent_run.answer["settings"]["also_evaluate"] == 2
 
 

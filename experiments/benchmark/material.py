@@ -39,7 +39,7 @@ QUICK = Sizes(
     epoch=(2_500, 500),
     sweep=(2_500, 500),
     short=(2_500, 500),
-    large=(40, 8),
+    large=(60, 12),
     processes=1,
     pairs=20,
 )
@@ -86,10 +86,14 @@ class Material:
 
     @cached_property
     def sweep(self) -> Path:
+        if self.sizes.sweep == self.sizes.epoch:
+            return self.epoch
         return write_tree(self._part(self.sizes.sweep), self._place / "sweep")
 
     @cached_property
     def short(self) -> Path:
+        if self.sizes.short == self.sizes.sweep:
+            return self.sweep
         return write_tree(self._part(self.sizes.short), self._place / "short")
 
     @cached_property

@@ -63,7 +63,7 @@ def measure(
     measured again, and the others go on.
     """
     results = {name: Result.of(row) for name, row in rows.items()}
-    chosen: dict[str, dict[int, float]] = {}
+    chosen: dict[Path, dict[int, float]] = {}
     for number in range(rounds):
         round = Round(material, device, chosen)
         try:

@@ -1,6 +1,7 @@
 """What a reader should know of a row beside its figures, in a few words."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from experiments.benchmark.ours import LONGER, STEPS
 from experiments.benchmark.rounds import Round
@@ -19,7 +20,7 @@ def epoch(precision: str) -> Callable[[Round], str]:
         return (
             f"end to end, validation (ours: and test) included; training alone {ours['training']:,.0f} against "
             f"{parent['training']:,.0f}; {ours['threads']:.0f} threads against {parent['threads']}; "
-            + workers(round, "epoch")
+            + workers(round, round.material.epoch)
         )
 
     return note
@@ -30,7 +31,7 @@ def large(precision: str) -> Callable[[Round], str]:
         ours, parent = round.large(precision), round.parent_large.answer
         return (
             f"drawn pictures, {parent['images']:,} for training; training alone {ours['training']:,.1f} against "
-            f"{parent['training']:,.1f}; " + workers(round, "large")
+            f"{parent['training']:,.1f}; " + workers(round, round.material.large)
         )
 
     return note
@@ -41,18 +42,20 @@ def transform(round: Round) -> str:
     return f"in turn, in one process; median of {round.sizes.pairs} ratios of {steps} steps each"
 
 
-def workers(round: Round, kind: str) -> str:
-    return f"PARENT with {round.workers(kind)} workers, the better of 0 and 2"
+def workers(round: Round, origin: Path) -> str:
+    return f"PARENT with {round.workers(origin)} workers, the better of 0 and 2"
 
 
-def sweep(kind: str, runs: int) -> Callable[[Round], str]:
+def sweep(name: str, runs: int) -> Callable[[Round], str]:
+    """name: of its files, in Material and Sizes."""
+
     def note(round: Round) -> str:
         measured = min(runs, round.sizes.processes or runs)
         scaled = "" if measured == runs else f"; PARENT's mean of {measured} processes, times {runs}"
-        files, _ = round.sizes.sweep if kind == "six" else round.sizes.short
+        files, _ = getattr(round.sizes, name)
         return (
             f"{files - files // 5:,} training images each; packing and start-up included; "
-            f"{workers(round, kind)}{scaled}"
+            f"{workers(round, getattr(round.material, name))}{scaled}"
         )
 
     return note

@@ -38,7 +38,7 @@ class Round:
     """Both sides, measured when a row asks, alternately first. chosen: PARENT's better number of workers for each kind
     of work, found in the first round and kept for the others."""
 
-    def __init__(self, material: Material, device: str, chosen: dict[str, dict[int, float]]):
+    def __init__(self, material: Material, device: str, chosen: dict[Path, dict[int, float]]):
         self.material, self.sizes, self.device, self.chosen = material, material.sizes, device, chosen
         self._homes: list[Path] = []
         self._runs: dict[tuple, Any] = {}
@@ -157,35 +157,30 @@ class Round:
     @cached_property
     def parent_run(self) -> Finished:
         """One epoch on the same pictures; the test is evaluated with both numbers of workers."""
-        return self._better(
-            "epoch", lambda workers: self._parent(self.material.epoch, A32, workers, also_evaluate=2 - workers)
-        )
+        origin = self.material.epoch
+        return self._better(origin, lambda workers: self._parent(origin, A32, workers, also_evaluate=2 - workers))
 
     @cached_property
     def parent_large(self) -> Finished:
-        return self._better("large", partial(self._parent, self.material.large, A720))
+        return self._better(self.material.large, partial(self._parent, self.material.large, A720))
 
     @cached_property
     def parent_steps(self) -> dict[str, list[float]]:
         settings = {"batch_size": 32, "repetitions": 10 * self.sizes.pairs, "device": self.device}
         return child.task(PARENT, "steps", **settings).answer
 
-    def parent_sweep(self, kind: str, origin: Path, views: int, seeds: int) -> float:
+    def parent_sweep(self, origin: Path, views: int, seeds: int) -> float:
         """Seconds of a process for each run, one after the other; where not every one is measured, their mean times
         the number of runs."""
-        return self._once((kind,), lambda: self._parent_sweep(kind, origin, views, seeds))
-
-    def _parent_sweep(self, kind: str, origin: Path, views: int, seeds: int) -> float:
-        if "epoch" in self.chosen and self.sizes.epoch == (self.sizes.sweep if kind == "six" else self.sizes.short):
-            self.chosen.setdefault(kind, self.chosen["epoch"])  # on the same files
-        jobs = [view for view in [*VIEWS.values()][:views] for _ in range(seeds)]
+        # what PARENT draws is another each time: the seed only tells the runs apart
+        jobs = [(origin, *view, seed) for view in [*VIEWS.values()][:views] for seed in range(seeds)]
         measured = jobs[: self.sizes.processes or len(jobs)]
-        seconds = []
-        for invert, factor in measured:
-            recipe = {**A32, "invert": invert, "factor": factor}
-            measure = partial(self._parent, origin, recipe)
-            seconds.append(self._better(kind, measure, by=lambda run: -run.seconds).seconds)
+        seconds = [self._once(job, partial(self._parent_job, *job[:3])) for job in measured]
         return sum(seconds) / len(seconds) * len(jobs)
+
+    def _parent_job(self, origin: Path, invert: bool, factor: float | None) -> float:
+        measure = partial(self._parent, origin, {**A32, "invert": invert, "factor": factor})
+        return self._better(origin, measure, by=lambda run: -run.seconds).seconds
 
     def _parent(self, root: Path, recipe: Mapping[str, Any], workers: int, **more: Any) -> Finished:
         settings = {"root": str(root), "workers": workers, "device": self.device}
@@ -193,20 +188,20 @@ class Round:
 
     def _better(
         self,
-        kind: str,
+        origin: Path,
         measure: Callable[[int], Finished],
         by: Callable[[Finished], float] = lambda run: run.answer["epoch"],
     ) -> Finished:
-        """With PARENT's better number of workers; the first time of a kind both are tried."""
-        if kind in self.chosen:
-            return measure(self.workers(kind))
+        """With PARENT's better number of workers; the first time on these files both are tried."""
+        if origin in self.chosen:
+            return measure(self.workers(origin))
         tried = {workers: measure(workers) for workers in WORKERS}
-        self.chosen[kind] = {workers: by(run) for workers, run in tried.items()}
-        return tried[self.workers(kind)]
+        self.chosen[origin] = {workers: by(run) for workers, run in tried.items()}
+        return tried[self.workers(origin)]
 
-    def workers(self, kind: str) -> int:
-        """PARENT's better number of workers for a kind of work, once it has been measured."""
-        return max(self.chosen[kind], key=lambda workers: self.chosen[kind][workers])
+    def workers(self, origin: Path) -> int:
+        """PARENT's better number of workers on these files, once it has been measured."""
+        return max(self.chosen[origin], key=lambda workers: self.chosen[origin][workers])
 
     def _once(self, key: tuple, measure: Callable[[], Any]) -> Any:
         if key not in self._runs:

@@ -69,9 +69,9 @@ def _sweep6(what: str, precision: str, at_least: float) -> Row:
         "six PARENT runs",
         "s",
         lambda round: round.sweep(round.material.sweep, 2, 3, precision),
-        lambda round: round.parent_sweep("six", round.material.sweep, 2, 3),
+        lambda round: round.parent_sweep(round.material.sweep, 2, 3),
         at_least=at_least,
-        note=notes.sweep("six", 6),
+        note=notes.sweep("sweep", 6),
     )
 
 
@@ -93,9 +93,9 @@ ROWS = {
         "a PARENT process per run",
         "s",
         lambda round: round.sweep(round.material.short, 6, 5),
-        lambda round: round.parent_sweep("thirty", round.material.short, 6, 5),
+        lambda round: round.parent_sweep(round.material.short, 6, 5),
         at_least=6.0,
-        note=notes.sweep("thirty", 30),
+        note=notes.sweep("short", 30),
     ),
     "transform": Row(
         "training step with the transform (luma x8 after inversion)",
