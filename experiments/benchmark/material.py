@@ -39,9 +39,9 @@ QUICK = Sizes(
     epoch=(2_500, 500),
     sweep=(2_500, 500),
     short=(2_500, 500),
-    large=(60, 12),
+    large=(44, 8),
     processes=1,
-    pairs=20,
+    pairs=10,
 )
 
 
