@@ -15,7 +15,7 @@ from datasets.manifest import DataError
 from detector.batches import Pictures
 from detector.color import build_view
 from detector.models import ModelSettings, build_model
-from experiments.benchmark import child, measuring, ours, page, parent, pictures, rows, scaling
+from experiments.benchmark import child, machines, measuring, ours, page, parent, pictures, rows, scaling
 from experiments.benchmark.material import QUICK, Material, sizes_of
 
 
@@ -139,6 +139,22 @@ def test_a_row_that_fails_is_named_and_the_others_go_on(tmp_path):
     assert found["broken"].verdict == "not measured" and "exit status 1: no" in found["broken"].failure
     text = page.table({name: row.as_dict() for name, row in found.items()})
     assert [line.split("|")[-2].strip() for line in text.splitlines()[2:]] == ["not measured", "-"]
+
+
+def test_what_other_machines_take_of_the_processor_stands_beside_the_row(tmp_path, monkeypatch):
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(machines, "STAT", stat)
+    seen = {}
+    for stolen in (0, 30):
+        stat.write_text("cpu  100 0 50 200 10 0 5 40 0 0\ncpu0 1 1\n")
+        spent = f"cpu  {170 - stolen} 0 50 230 10 0 5 {40 + stolen} 0 0\n"
+        row = rows.Row("a", "b", "s", lambda _, text=spent: stat.write_text(text) and 1.0, lambda _: 2.0)
+        material = Material(pictures.Pictures([], ""), tmp_path, QUICK)
+        told = measuring.measure({"a": row}, material, device="cpu", rounds=1, say=str, keep=str)["a"].as_dict()
+        machine = dict.fromkeys(("cpus", "processor", "system", "python", "torch", "torchvision", "gpu"), "")
+        report = {"rounds": 1, "quick": False, "machine": machine, "data": "", "rows": {"a": told}}
+        seen[stolen] = page.section(report)
+    assert "other machines took up to 30% of the processor" in seen[30] and "other machines" not in seen[0]
 
 
 def test_every_row_of_the_issue_is_asked_for_and_on_a_gpu_three_others():

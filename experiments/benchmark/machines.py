@@ -10,6 +10,7 @@ from experiments.benchmark.rounds import OURS, Round
 from experiments.shell import Unusable
 
 PRECISIONS = ("fp32", "bf16")
+STAT, STOLEN = Path("/proc/stat"), 8  # the first line of it: "cpu", and ticks of all CPUs by what they were at
 IMAGES = 2_500  # training files of the run whose start is measured
 
 
@@ -19,6 +20,15 @@ def with_device(device: str) -> dict[str, Any]:
     if device == "cuda" and not machine["gpu"]:
         raise Unusable("--device cuda: this machine has no CUDA device; --device cpu works everywhere")
     return machine
+
+
+def ticks() -> tuple[int, int]:
+    """Of all CPUs together since they were started, and of these how many other machines took that share the hardware;
+    zeros where the system does not tell."""
+    if not STAT.exists():
+        return 0, 0
+    counts = [int(text) for text in STAT.read_text().split("\n", 1)[0].split()[1 : STOLEN + 1]]
+    return sum(counts), counts[-1]
 
 
 def limits(device: str) -> list[dict[str, Any]]:

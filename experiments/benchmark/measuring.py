@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from experiments.benchmark.machines import ticks
 from experiments.benchmark.material import Material
 from experiments.benchmark.rounds import Round
 from experiments.benchmark.rows import Row
@@ -17,7 +18,8 @@ REACHED, NOT_REACHED, TOLD, FAILED = "reached", "not reached", "-", "not measure
 @dataclass
 class Result:
     """What came of a row, a number a round. ratios: how many times as fast as the other or, where at_most is set, how
-    much of the other; failure: why a row has no more numbers."""
+    much of the other; stolen: the share of the processor's time that other machines took, in [0, 1]; failure: why a row
+    has no more numbers."""
 
     what: str
     against: str
@@ -27,6 +29,7 @@ class Result:
     ours: list[float] = field(default_factory=list)
     other: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    stolen: list[float] = field(default_factory=list)
     note: str = ""
     failure: str = ""
 
@@ -79,6 +82,7 @@ def measure(
 
 
 def _measure(row: Row, result: Result, round: Round, *, ours_first: bool) -> None:
+    before = ticks()
     try:
         if ours_first:
             ours, other = row.ours(round), row.other(round)
@@ -87,6 +91,8 @@ def _measure(row: Row, result: Result, round: Round, *, ours_first: bool) -> Non
         result.ratios.append(row.compare(ours, other, round))
         result.ours.append(ours)
         result.other.append(other)
+        passed, stolen = (now - then for now, then in zip(ticks(), before, strict=True))
+        result.stolen.append(stolen / max(1, passed))
         result.note = row.note(round)
     except Exception as error:  # noqa: BLE001 - whatever it is, the row says so and the others are measured
         result.failure = one_line(error)

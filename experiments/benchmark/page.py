@@ -10,6 +10,7 @@ from datasets.manifest import whole_file
 from experiments.benchmark.measuring import FAILED
 from experiments.benchmark.scaling import TITLES, limits
 
+WORTH_TELLING = 0.02  # of the processor's time
 HEADER = ("what", "ours", "against", "its figure", "ratio", "needed", "verdict")
 COMMANDS = """```
 python scripts/benchmark.py --out results/performance                  # both sides, three rounds
@@ -66,7 +67,7 @@ def section(report: Mapping[str, Any]) -> str:
     rounds = f"{report['rounds']} round{'s' * (report['rounds'] != 1)}"
     quick = "; --quick: fewer images, so what happens once weighs more" if report["quick"] else ""
     lines = [f"{machine_words(report['machine'])}. {report['data']}; {rounds}{quick}.", "", table(report["rows"]), ""]
-    lines += [f"- {row['what']}: {row['failure'] or row['note']}" for row in report["rows"].values() if _has_words(row)]
+    lines += [f"- {row['what']}: {words}" for row in report["rows"].values() if (words := _words(row))]
     if report.get("limits"):
         lines += ["", *_limit_lines(report)]
     return "\n".join(lines) + "\n"
@@ -79,8 +80,11 @@ def machine_words(machine: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (machine["gpu"], processor, machine["system"], versions)))
 
 
-def _has_words(row: Mapping[str, Any]) -> bool:
-    return bool(row["note"] or row["failure"])
+def _words(row: Mapping[str, Any]) -> str:
+    """What stands beside the figures; empty where nothing does."""
+    stolen = max(row["stolen"], default=0.0)
+    disturbed = f"other machines took up to {stolen:.0%} of the processor meanwhile" if stolen >= WORTH_TELLING else ""
+    return row["failure"] or "; ".join(filter(None, (row["note"], disturbed)))
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
