@@ -17,7 +17,7 @@ from detector.batches import Pictures
 from detector.color import View
 from detector.recorded import WARM_UP, Recorded, can_record
 from detector.stacked import WAYS, Stacked
-from detector.train import Epoch, NotFinite, Steps, Training, fit_all, gradients
+from detector.train import Epoch, NotFinite, Steps, Training, fit_all, gradients, new_keys
 
 TIMED = 5  # steps of each way of stacking
 LEAST_FREE = 0.1  # of the free memory, left to everything that is not counted
@@ -89,9 +89,11 @@ def _trial(members: Sequence[Member], views: Views, pictures: Pictures, rows: Te
     for other in (member.training for member in members):
         if other.settings != first.settings:
             raise CannotStack(f"their settings differ: {first.settings} and {other.settings}")
+        if other.settings.goes_alone:
+            raise CannotStack("they wait for validation, or average their weights, each for itself")
         if (other.epoch, other.step) != (first.epoch, first.step):
             raise CannotStack(f"they stand at different epochs: {first.epoch} and {other.epoch}")
-    few, keys = rows[:2], torch.zeros((2, len(members)), dtype=torch.int64, device=pictures.device)
+    few, keys = rows[:2], new_keys(len(members), pictures.device)
     batch = next(pictures.batches(few.repeat(len(members)), len(few) * len(members)))
     try:
         stacked = Stacked([member.training.model for member in members])
@@ -114,7 +116,7 @@ def _fastest_way(trial: Training, members: int, views: Views, pictures: Pictures
     if not (can_record(pictures.device) and pictures.resident):
         return model.way
     batch = rows[torch.arange(trial.settings.batch_size * members) % len(rows)].to(pictures.device)
-    keys = torch.zeros((2, members), dtype=torch.int64, device=pictures.device)
+    keys = new_keys(members, pictures.device)
     for model.way in WAYS:
         step = Recorded(lambda rows: gradients(trial, pictures.at(rows), views, keys), model)
         seconds[model.way] = _seconds(partial(step, batch))
@@ -191,7 +193,7 @@ def memory_of(member: Member, pictures: Pictures) -> int:
 
     rows = torch.arange(training.settings.batch_size) % len(pictures)
     batch = next(pictures.batches(rows, len(rows)))
-    keys = torch.zeros((2, 1), dtype=torch.int64, device=pictures.device)
+    keys = new_keys(1, pictures.device)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         gradients(training, batch, member.view, keys)
     weights = sum(parameter.nbytes for parameter in training.model.parameters())

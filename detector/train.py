@@ -1,5 +1,6 @@
 """The training loop: one small network, one optimiser, one record every few steps and one an epoch."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,54 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from detector import arithmetic
-from detector.adam import Adam
+from detector.augment import build_augment
 from detector.batches import Batch, Pictures
 from detector.color import View
 from detector.dropout import drawing
+from detector.optimizers import build_optimizer, build_schedule
+from detector.phases import Judge, freeze, set_training
 from detector.predict import probabilities
 from detector.randomness import derive, numbers, permutation
+from detector.recipe import TrainSettings
 from detector.recorded import Recorded, can_record
 
-
-@dataclass
-class TrainSettings:
-    """epochs; batch_size in images; learning_rate of Adam (its peak under a schedule).
-
-    schedule: constant, or one_cycle (torch's OneCycleLR over the whole run).
-    precision: fp32 (CUDA multiplies in TF32), or bf16 (autocast); the colour view stays float32.
-    keep: last or best, the epoch whose weights are tested; best is by validation accuracy, the first of equals.
-    log_every: steps between two looks at the loss.
-    together: runs of a sweep that one process trains at once where they differ only in seed and view: auto (on CUDA
-    all that may and fit, on the CPU 1) or the most of them. What a run comes to does not hang on it.
-    """
-
-    name: str = "parent"
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    precision: str = "fp32"
-    keep: str = "last"
-    log_every: int = 50
-    together: Any = "auto"
-
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "log_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"train.{key}={getattr(self, key)}: expected a whole number of at least 1")
-        if self.together != "auto" and (type(self.together) is not int or self.together < 1):
-            raise ValueError(f"train.together={self.together}: expected auto or a whole number of at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"train.learning_rate={self.learning_rate}: expected a number above 0")
-        for key, accepted in (
-            ("schedule", ("constant", "one_cycle")),
-            ("precision", ("fp32", "bf16")),
-            ("keep", ("last", "best")),
-        ):
-            if getattr(self, key) not in accepted:
-                raise ValueError(f"train.{key}={getattr(self, key)!r}: expected {' or '.join(accepted)}")
+USES = ("augmentation", "dropout", "geometry")  # of the keys of a step, in their order; augmentation is the view's
+NOTHING = View()
 
 
 class NotFinite(ArithmeticError):
@@ -89,14 +59,22 @@ class Epoch:
 
 @dataclass
 class Training:
-    """A network on its way: everything that changes from step to step."""
+    """A network on its way: everything that changes from step to step.
+
+    phase: the number of the one it is in; judge: what validation came to; averaged: the network with averaged weights,
+    where they are asked for.
+    """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
+    settings: TrainSettings
+    steps_an_epoch: int
+    optimizer: torch.optim.Optimizer = field(init=False)
+    scheduler: Any = field(init=False)
+    averaged: AveragedModel | None = field(init=False)
+    judge: Judge = field(init=False)
     epoch: int = 0
     step: int = 0
-    settings: TrainSettings = field(default_factory=TrainSettings)
+    phase: int = 0
 
     @classmethod
     def begin(cls, model: nn.Module, settings: TrainSettings, *, num_images: int, device: torch.device) -> "Training":
@@ -105,13 +83,50 @@ class Training:
 
     @classmethod
     def of(cls, model: nn.Module, settings: TrainSettings, *, num_images: int) -> "Training":
-        """The same for a network that lies where and how it should."""
-        optimizer = Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-        scheduler = None
-        if settings.schedule == "one_cycle":
-            total = settings.epochs * -(-num_images // settings.batch_size)
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
-        return cls(model, optimizer, scheduler, settings=settings)
+        """The same for a network that lies where and how it should; ValueError where a phase names no part of it."""
+        training = cls(model, settings, -(-num_images // settings.batch_size))
+        training.judge = Judge(settings.patience, keeps=bool(settings.phases))
+        for phase in reversed(range(max(1, len(settings.phases)))):
+            training._enter(phase)
+        return training
+
+    def _enter(self, number: int) -> None:
+        """Begin a phase: what it trains, with an optimiser and a schedule of its own."""
+        self.phase, rate = number, self.settings.learning_rate
+        if self.settings.phases:
+            phase = self.settings.phases[number]
+            freeze(self.model, phase["train"], where=f"train.phases[{number}].train")
+            rate = phase["learning_rate"]
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(trained, self.settings, rate)
+        self.scheduler = build_schedule(self.optimizer, self.settings, steps_an_epoch=self.steps_an_epoch)
+        average = get_ema_multi_avg_fn(self.settings.ema) if self.settings.ema else None
+        self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True) if average else None
+
+    @property
+    def tested(self) -> nn.Module:
+        """The network whose scores count: that of averaged weights, where there is one."""
+        return self.averaged.module if self.averaged else self.model
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch follows the one that has ended."""
+        return self.epoch >= self.settings.epochs or self.judge.has_seen_enough
+
+    def judged(self, accuracy: float) -> None:
+        """Say what validation came to after the epoch that has just ended, before it is saved and another begins."""
+        self.judge.take(accuracy, self.tested)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(accuracy)
+        if self._phase_at(self.epoch) > self.phase:
+            assert self.judge.weights is not None
+            self.model.load_state_dict(self.judge.weights)
+            self._enter(self.phase + 1)
+
+    def _phase_at(self, epoch: int) -> int:
+        """The number of the phase that the epoch after `epoch` belongs to; the last one at the end."""
+        ends = itertools.accumulate(phase["epochs"] for phase in self.settings.phases[:-1])
+        return sum(end <= epoch for end in ends)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on as if nothing had happened, at the end of an epoch."""
@@ -119,28 +134,38 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "judge": self.judge.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state; everything random is drawn anew from (seed, epoch), so no generator is stored."""
+        self._enter(self._phase_at(state["epoch"]))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in self.optimizer.state.items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                # fused Adam pairs numbers by their place in memory, so the layout must be the parameter's own
-                moments[name] = torch.empty_like(parameter).copy_(moments[name])
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    # a fused optimiser pairs numbers by their place in memory: the layout must be the parameter's own
+                    moments[name] = torch.empty_like(parameter).copy_(moment)
         if self.scheduler:
             self.scheduler.load_state_dict(state["scheduler"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+        if "judge" in state:  # not in checkpoints of earlier versions
+            self.judge.load_state_dict(state["judge"])
         self.epoch, self.step = state["epoch"], state["step"]
 
     def advance(self) -> float:
         """One step of optimiser and schedule by the gradients that lie in the parameters; the learning rate it had."""
         rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
-        if self.scheduler:
+        if self.scheduler and not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.model)
         self.step += 1
         return rate
 
@@ -171,23 +196,26 @@ def fit_all(
     `training.model` are given and what they return. NotFinite ends one of them: nothing more is said of it.
     """
     settings, device = training.settings, pictures.device
-    keys = torch.zeros((2, len(seeds)), dtype=torch.int64, device=device)  # of the view, of dropout
+    keys, augment = new_keys(len(seeds), device), build_augment(settings.augment)
     together = settings.batch_size * len(seeds)
-    recorded = None
-    if can_record(device) and pictures.resident:
-        recorded = Recorded(lambda rows: gradients(training, pictures.at(rows), view, keys), training.model)
+    recorded, phase = None, -1
     alive = list(range(len(seeds)))
-    while training.epoch < settings.epochs:
+    while not training.ended:
+        if training.phase != phase and can_record(device) and pictures.resident:
+            recorded = Recorded(
+                lambda rows: gradients(training, pictures.at(rows), view, keys, augment), training.model
+            )
+        phase = training.phase
         started = time.perf_counter()
         epoch = training.epoch + 1
         orders = torch.stack([rows[permutation(seed, epoch, len(rows))] for seed in seeds])
         order = torch.cat([part.flatten() for part in orders.split(settings.batch_size, dim=1)])
-        keys.copy_(torch.tensor([[derive(seed, use, epoch) for seed in seeds] for use in ("augmentation", "dropout")]))
-        training.model.train()
+        keys.copy_(torch.tensor([[derive(seed, use, epoch) for seed in seeds] for use in USES]))
+        set_training(training.model)
         if recorded:
             results = (recorded(rows) for rows in order.to(device).split(together))
         else:
-            results = (gradients(training, batch, view, keys) for batch in pictures.batches(order, together))
+            results = (gradients(training, batch, view, keys, augment) for batch in pictures.batches(order, together))
         logits_seen: list[Tensor] = []
         losses: list[Tensor] = []
         rates: list[float] = []
@@ -218,21 +246,33 @@ def fit_all(
             yield place, Epoch(epoch, scores[place], orders[place].numpy(), seconds)
 
 
+def new_keys(members: int, device: torch.device) -> Tensor:
+    """Room for the keys of a step, int64 (USES, members), on the device."""
+    return torch.zeros((len(USES), members), dtype=torch.int64, device=device)
+
+
 def gradients(
-    training: Training, batch: Batch, view: Callable[[Tensor, Tensor, Tensor], Tensor], keys: Tensor
+    training: Training,
+    batch: Batch,
+    view: Callable[[Tensor, Tensor, Tensor], Tensor],
+    keys: Tensor,
+    augment: View = NOTHING,
 ) -> tuple[Tensor, Tensor]:
     """Those of one step, left in the parameters; returns logits (N, B) and each one's mean loss (N,).
 
-    keys: int64 (2, N) on the device, of the view and of dropout. The batch holds N * B pictures. No generator is
-    drawn from and nothing is asked of the device, so that a CUDA graph can hold all of it.
+    keys: int64 (USES, N) on the device. The batch holds N * B pictures. No generator is drawn from and nothing is asked
+    of the device, so that a CUDA graph can hold all of it.
     """
-    model = training.model
-    view_keys, dropout_keys = keys.repeat_interleave(len(batch.rows) // keys.shape[1], dim=1)
-    images = view(batch.images, view_keys, batch.rows).to(next(model.parameters()).dtype)
-    with arithmetic.of_network(images.device, training.settings.precision), drawing(numbers(dropout_keys, batch.rows)):
+    model, settings = training.model, training.settings
+    view_keys, dropout_keys, geometry_keys = keys.repeat_interleave(len(batch.rows) // keys.shape[1], dim=1)
+    images = augment(batch.images, geometry_keys, batch.rows) if augment.steps else batch.images
+    images = view(images, view_keys, batch.rows).to(next(model.parameters()).dtype)
+    with arithmetic.of_network(images.device, settings.precision), drawing(numbers(dropout_keys, batch.rows)):
         logits = model(images).unflatten(0, (keys.shape[1], -1)).squeeze(2)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels = batch.labels.to(logits.dtype).view_as(logits)
+    if settings.label_smoothing:
+        labels = labels * (1 - settings.label_smoothing) + settings.label_smoothing / 2
     losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
     training.optimizer.zero_grad(set_to_none=True)
     losses.sum().backward()

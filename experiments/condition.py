@@ -7,6 +7,15 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("data", "model", "aug", "train")
+# Settings younger than the first run folders, which keep their digest: left out where they stand at these values.
+YOUNGER: dict[str, dict[str, Any]] = {
+    "aug": {"seed_offset": 0, "shuffle_labels": False},
+    "train": {
+        **{"optimizer": "adam", "weight_decay": 0.0, "momentum": 0.0, "nesterov": False},
+        **{"decay": 0.1, "decay_every": 1, "decay_patience": 2, "label_smoothing": 0.0, "ema": 0.0},
+        **{"patience": None, "augment": [], "phases": []},
+    },
+}
 
 
 def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[int]) -> dict[str, Any]:
@@ -15,9 +24,10 @@ def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[in
     settings = {part: dict(parts[part]) for part in PARTS}
     for key in ("name", "space", "factor", "strength"):  # what the operations already say
         settings["aug"].pop(key, None)
-    for key in ("seed_offset", "shuffle_labels"):  # younger than the first run folders
-        if not settings["aug"].get(key):
-            settings["aug"].pop(key, None)
+    for part, values in YOUNGER.items():
+        for key, value in values.items():
+            if settings[part].get(key, value) == value:
+                settings[part].pop(key, None)
     for key in ("name", "together"):  # runs trained together are what each is alone
         settings["train"].pop(key, None)
     if settings["data"].pop("fold", None) is None:

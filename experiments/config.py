@@ -137,7 +137,8 @@ def from_hydra(composed: DictConfig) -> Config:
     import torch
 
     from detector.color import build_view
-    from detector.models import ModelSettings, build_model
+    from detector.models import settings_of
+    from detector.phases import freeze
     from detector.train import TrainSettings
 
     with user_settings():
@@ -145,7 +146,7 @@ def from_hydra(composed: DictConfig) -> Config:
             raise ConfigError(f"{unknown[0]}: no such setting; the root takes {', '.join(ROOT_KEYS)}")
         config = Config(
             data=data_settings(composed),
-            model=_typed(ModelSettings, composed.model, "model"),
+            model=_typed(settings_of(composed.model.get("name")), composed.model, "model"),
             aug=_typed(AugSettings, composed.aug, "aug"),
             train=_typed(TrainSettings, composed.train, "train"),
             plan=_typed(PlanSettings, composed.plan, "plan"),
@@ -167,7 +168,9 @@ def from_hydra(composed: DictConfig) -> Config:
                 "as the network has one number of them"
             )
         with torch.device("meta"):  # does it take this size? Its weights are drawn when it is trained
-            build_model(config.model, image_size=image_settings(config.data).size, channels=train.channels)
+            model = config.model.build(image_size=image_settings(config.data).size, channels=train.channels)
+        for number, phase in enumerate(config.train.phases):
+            freeze(model, phase["train"], where=f"train.phases[{number}].train")
     return config
 
 

@@ -107,11 +107,11 @@ def condition_of(config: Mapping[str, Any], digest: str = "") -> tuple[dict[str,
         settings = condition.condition_of({part: config[part] for part in condition.PARTS}, size)
         if condition.digest_of(settings) == digest:
             return settings, digest
-        from detector.models import ModelSettings  # these bring torch, half a gigabyte
+        from detector.models import settings_of  # these bring torch, half a gigabyte
         from detector.train import TrainSettings
         from experiments.config import AugSettings
 
-        known = {"model": ModelSettings, "aug": AugSettings, "train": TrainSettings}
+        known = {"model": settings_of(config["model"]["name"]), "aug": AugSettings, "train": TrainSettings}
         parts = {part: asdict(make(**config[part])) for part, make in known.items()}
         settings = condition.condition_of({"data": asdict(data), **parts}, size)
         return settings, condition.digest_of(settings)

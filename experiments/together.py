@@ -32,7 +32,7 @@ class _Run:
 
 def family(config: Config) -> str | None:
     """Runs may be trained together where this is equal; None where a run has to be alone."""
-    if config.aug.shuffle_labels:  # it sees labels of its own
+    if config.aug.shuffle_labels or config.train.goes_alone:  # it sees labels of its own, or waits for validation
         return None
     channels = build_view(config.aug.train, where="aug.train").channels
     parts = (config.data, config.data_root, config.model, config.train, channels, config.device, config.threads)

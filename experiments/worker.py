@@ -16,11 +16,10 @@ from datasets.decoding import usable_cpus
 from detector import checkpoint
 from detector.exposure import exposure
 from detector.metrics import best_threshold
-from detector.models import build_model
 from detector.randomness import derive
 from detector.train import Epoch, Steps, Training, fit
 from experiments import allocator, record
-from experiments.config import Config, ConfigError
+from experiments.config import Config, ConfigError, user_settings
 from experiments.material import Material
 from experiments.measures import measure
 from experiments.tracking import Tracker
@@ -82,6 +81,8 @@ class Worker:
         for event in fit(self.training, self.pictures, rows, view, seed=material.seed):
             self.handle(event)
             yield self.progress
+        if (ended := self.training.epoch) < self.config.train.epochs:
+            _say(f"ended after epoch {ended}: {self.training.judge.since} epochs without a better validation accuracy")
         self.finish()
 
     def share(self, together: int) -> None:
@@ -109,7 +110,10 @@ class Worker:
             torch.cuda.set_device(material.device)  # streams and recordings belong to the current one
         torch.manual_seed(derive(material.seed, "weights"))
         channels, count = material.views["train"].channels, len(material.rows["train"])
-        model = build_model(config.model, image_size=material.data.images.shape[1:3], channels=channels)
+        model = config.model.build(image_size=material.data.images.shape[1:3], channels=channels)
+        if not state and hasattr(config.model, "load"):
+            with user_settings():
+                config.model.load(model)
         self.training = Training.begin(model, config.train, num_images=count, device=material.device)
         if state:
             self.training.load_state_dict(state)
@@ -145,8 +149,13 @@ class Worker:
             self.tracker.losses(event.steps[-1:], [float(np.mean(event.losses))], event.learning_rates[-1:])
             return
         self._images = 0
-        self._scores = self.material.scores(self.training.model, self.pictures)
+        self._scores = self.material.scores(self.training.tested, self.pictures)
         self._record_epoch(event, self._scores)
+        accuracy = self.history[-1]["val/accuracy"]
+        if not self.best or accuracy > self.best["val/accuracy"]:
+            self.best = {"epoch": event.epoch, "val/accuracy": accuracy}
+            checkpoint.save(self.folder / "best.pt", {"model": self.training.tested.state_dict(), **self.best})
+        self.training.judged(accuracy)
         self._save()
 
     def finish(self) -> None:
@@ -154,8 +163,8 @@ class Worker:
         scores = self._scores
         if scores is None or self.config.train.keep == "best":
             if self.config.train.keep == "best":
-                self.training.model.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
-            scores = self.material.scores(self.training.model, self.pictures)
+                self.training.tested.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
+            scores = self.material.scores(self.training.tested, self.pictures)
         metrics = self._test(scores)
         self.close()
         self._process["seconds"] = round((time.perf_counter() - self._started) / self.together, 2)
@@ -185,10 +194,7 @@ class Worker:
         )
 
     def _save(self) -> None:
-        training, accuracy = self.training, self.history[-1]["val/accuracy"]
-        if not self.best or accuracy > self.best["val/accuracy"]:
-            self.best = {"epoch": training.epoch, "val/accuracy": accuracy}
-            checkpoint.save(self.folder / "best.pt", {"model": training.model.state_dict(), **self.best})
+        training = self.training
         # the board's place is kept apart: it holds names made from the clock, and last.pt must be the same bytes always
         record.write_marks(self.folder, training.epoch, self.tracker.mark())
         state = training.state_dict() | {"history": self.history, "best": self.best, "threads": self.threads}
@@ -207,6 +213,7 @@ class Worker:
         key = derive(material.seed, "evaluation")
         shares, colors = exposure(self.pictures, material.rows["test"], material.views["eval"], key=key)
         measured |= {"view/clipped": float(shares.mean()), "view/colors": float(colors.mean())}
+        measured["model/num_parameters"] = sum(weights.numel() for weights in self.training.model.parameters())
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": self.training.step, **measured}])
         pairs = {split: (material.rows[split].numpy(), scores[split]) for split in ("val", "test")}
         record.write_predictions(self.folder, material.data.rows, pairs)

@@ -15,7 +15,7 @@ from detector import degrade
 from detector.batches import Pictures
 from detector.color import OPS, build_view, saturation
 from detector.dropout import Dropout
-from detector.models import MODELS, ModelSettings, build_model
+from detector.models import MODELS
 from detector.recorded import WARM_UP
 from detector.together import Member, Stacked, Views, fit_together
 from detector.train import Training, TrainSettings, fit, gradients
@@ -201,13 +201,13 @@ VIEWS = [*([{"op": op, **SETTINGS.get(op, {})}] for op in OPS), [{"op": "saturat
 @pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
 def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(operations, meta):
     view = build_view(operations)
-    model = build_model(ModelSettings("cnn32"), image_size=(32, 32), channels=view.channels).to(meta)
+    model = MODELS["cnn32"]().build(image_size=(32, 32), channels=view.channels).to(meta)
     assert host_operations(view, model, 1, meta) == []
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_with_any_network_alone_or_stacked_too(name, meta):
-    models = [build_model(ModelSettings(name), image_size=(32, 32)).to(meta) for _ in range(2)]
+    models = [MODELS[name]().build(image_size=(32, 32)).to(meta) for _ in range(2)]
     assert host_operations(JITTER, models[0], 1, meta) == []
     assert host_operations(Views([JITTER, ARMS[1][0]]), Stacked(models), 2, meta) == []
 
@@ -218,7 +218,7 @@ def test_the_watch_notes_a_number_made_on_the_host(lapse, meta):
         def forward(self, x):
             return lapse(x)
 
-    model = nn.Sequential(build_model(ModelSettings("cnn32"), image_size=(32, 32)), Lapse()).to(meta)
+    model = nn.Sequential(MODELS["cnn32"]().build(image_size=(32, 32)), Lapse()).to(meta)
     assert host_operations(JITTER, model, 1, meta) != []
 
 
@@ -236,7 +236,7 @@ def test_on_the_gpu_graphs_and_single_kernels_and_the_cpu_end_alike(monkeypatch,
 @pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
 def test_on_the_gpu_every_view_is_recorded(operations, capsys):
     view = build_view(operations)
-    model = build_model(ModelSettings("cnn32"), image_size=(32, 32), channels=view.channels)
+    model = MODELS["cnn32"]().build(image_size=(32, 32), channels=view.channels)
     settings = TrainSettings(epochs=1, batch_size=BATCH, precision="bf16")
     training = Training.begin(model, settings, num_images=IMAGES, device=torch.device("cuda"))
     list(fit(training, drawn("cuda"), ROWS, view, seed=0))

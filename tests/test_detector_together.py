@@ -11,7 +11,7 @@ from torch import nn
 from detector.batches import Pictures
 from detector.color import build_view
 from detector.dropout import Dropout
-from detector.models import ModelSettings, build_model
+from detector.models import MODELS
 from detector.predict import predict
 from detector.randomness import derive
 from detector.stacked import WAYS
@@ -47,7 +47,7 @@ def tiny():
 
 
 def cnn32():
-    return build_model(ModelSettings("cnn32"), image_size=(32, 32))
+    return MODELS["cnn32"]().build(image_size=(32, 32))
 
 
 def begin(seed, build=tiny, dtype=torch.float64, **settings):

@@ -8,7 +8,7 @@ from torch import nn
 from detector.batches import Pictures
 from detector.color import build_view
 from detector.dropout import image_keys
-from detector.models import ModelSettings, build_model
+from detector.models import MODELS
 from detector.predict import predict
 from detector.randomness import derive, numbers
 from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit, fit_all
@@ -28,7 +28,7 @@ def drawn_pictures(count=96, resident=None):
 
 def begin(seed=0, **settings):
     torch.manual_seed(derive(seed, "weights"))
-    model = build_model(ModelSettings("cnn32"), image_size=(32, 32))
+    model = MODELS["cnn32"]().build(image_size=(32, 32))
     settings = TrainSettings(**{"epochs": 2, "batch_size": 16, "log_every": 4} | settings)
     return Training.begin(model, settings, num_images=96, device=CPU)
 

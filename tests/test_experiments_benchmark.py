@@ -14,7 +14,7 @@ from PIL import Image
 from datasets.manifest import DataError
 from detector.batches import Pictures
 from detector.color import build_view
-from detector.models import ModelSettings, build_model
+from detector.models import MODELS
 from experiments.benchmark import child, machines, measuring, ours, page, parent, pictures, rows, scaling
 from experiments.benchmark.material import QUICK, Material, sizes_of
 
@@ -46,7 +46,7 @@ def test_the_plain_view_of_parent_is_none():
 @pytest.mark.parametrize(("network", "model", "side"), [("a32", "cnn32", 32), ("a720", "cnn720", 64)])
 def test_the_networks_of_parent_are_ours_given_the_same_weights(network, model, side):
     theirs = parent.NETWORKS[network]().double().eval()
-    mine = build_model(ModelSettings(model), image_size=(side, side)).double().eval()
+    mine = MODELS[model]().build(image_size=(side, side)).double().eval()
     for mine_of, theirs_of in zip(mine.parameters(), theirs.parameters(), strict=True):
         theirs_of.data.copy_(mine_of.data)
     images = torch.rand(4, 3, side, side, dtype=torch.float64)

@@ -14,7 +14,7 @@ from detector import checkpoint
 from detector.batches import Pictures
 from detector.color import build_view
 from detector.metrics import best_threshold, evaluate
-from detector.models import ModelSettings, build_model
+from detector.models import MODELS
 from detector.predict import predict
 from detector.train import Epoch
 from experiments import material, runs, worker
@@ -173,7 +173,7 @@ def test_random_colour_is_for_training_alone_and_the_kept_epoch_is_tested_throug
     assert last["epoch"] == best["epoch"] and last["val/auc"] == best["val/auc"]
     [data] = material._prepared.values()
     rows = torch.from_numpy(data.indices("test"))
-    model = build_model(ModelSettings("cnn32"), image_size=(32, 32))
+    model = MODELS["cnn32"]().build(image_size=(32, 32))
     model.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
     pictures = Pictures(data.images, data.labels, torch.device("cpu"))
     scores = predict(model, pictures, rows, build_view([]), key=0, precision="fp32")

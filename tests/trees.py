@@ -15,7 +15,7 @@ import yaml
 from datasets.build import SOURCES
 from datasets.manifest import Row
 from detector.metrics import best_threshold, evaluate
-from detector.models import ModelSettings
+from detector.models import MODELS
 from detector.train import TrainSettings
 from experiments import record
 from experiments.comparison import Comparison, compare
@@ -92,7 +92,7 @@ def make_config(
         parts[part][setting] = value
     return Config(
         data=SOURCES["cifake"].settings(**parts["data"]),
-        model=ModelSettings(**parts["model"]),
+        model=MODELS[parts["model"].get("name", "cnn32")](**parts["model"]),
         aug=AugSettings(**parts["aug"]),
         train=TrainSettings(**parts["train"]),
         plan=PlanSettings(**parts["plan"]),

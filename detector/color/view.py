@@ -89,14 +89,19 @@ class Both:
         return torch.cat((images, self.inner.apply(images, _from(draw, SLOTS))), dim=1)
 
 
-def build_view(operations: Sequence[Mapping[str, Any]], *, where: str = "aug.train") -> View:
+def build_view(
+    operations: Sequence[Mapping[str, Any]], *, where: str = "aug.train", table: Mapping[str, Any] | None = None
+) -> View:
     """A view from the list of a yaml, such as [{"op": "saturate", "space": "luma", "factor": 8, "p": 0.5}].
 
+    table: the operations by name, those of OPS where it is left out.
     Raises ValueError, one line naming the key under `where`, the value and what is accepted.
     """
     if not is_sequence(operations):
         raise ValueError(f"{where}={operations!r}: expected a list of operations, [] for none")
-    steps = tuple(_step(settings, f"{where}[{i}]") for i, settings in enumerate(operations))
+    steps = tuple(
+        _step(settings, f"{where}[{i}]", OPS if table is None else table) for i, settings in enumerate(operations)
+    )
     for i, (operation, p) in enumerate(steps):
         if isinstance(operation, Both) and i < len(steps) - 1:
             raise ValueError(f"{where}[{i}].op='both': expected it last in the list, as it gives six channels")
@@ -105,13 +110,13 @@ def build_view(operations: Sequence[Mapping[str, Any]], *, where: str = "aug.tra
     return View(steps)
 
 
-def _step(settings: Mapping[str, Any], where: str) -> tuple[Operation, float]:
+def _step(settings: Mapping[str, Any], where: str, table: Mapping[str, Any]) -> tuple[Operation, float]:
     if not isinstance(settings, Mapping) or "op" not in settings:
-        raise ValueError(f"{where}={settings!r}: expected a mapping with the key op, one of {', '.join(OPS)}")
+        raise ValueError(f"{where}={settings!r}: expected a mapping with the key op, one of {', '.join(table)}")
     name = settings["op"]
-    if not isinstance(name, str) or name not in OPS:
-        raise ValueError(f"{where}.op={name!r}: expected one of {', '.join(OPS)}")
-    fields = dataclasses.fields(OPS[name])
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{where}.op={name!r}: expected one of {', '.join(table)}")
+    fields = dataclasses.fields(table[name])
     keys = ["op", *(field.name for field in fields), "p"]
     for key, value in settings.items():
         if key not in keys:
@@ -123,7 +128,7 @@ def _step(settings: Mapping[str, Any], where: str) -> tuple[Operation, float]:
     if not is_number(p) or not 0 <= p <= 1:
         raise ValueError(f"{where}.p={p!r}: expected a probability from 0 to 1")
     try:
-        return OPS[name](**{key: value for key, value in settings.items() if key not in ("op", "p")}), p
+        return table[name](**{key: value for key, value in settings.items() if key not in ("op", "p")}), p
     except ValueError as error:
         raise ValueError(f"{where}.{error}") from None
 

@@ -1,32 +1,39 @@
 """Networks by name: float RGB (B, 3, H, W) in [0, 1] in, one logit an image (B, 1) out; above 0 means FAKE."""
 
-from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import nn
 
-from detector.models import small
+from detector.models import backbones, flexible, small, university
 
 
-@dataclass
-class ModelSettings:
-    """name: a key of MODELS; dropout: probability of both dropout layers of the head."""
+class ModelSettings(Protocol):
+    """What the settings of a network have. Its fields are the keys of the yaml, checked in __post_init__ by a
+    ValueError that begins `model.key=value: expected`."""
 
-    name: str = "cnn32"
-    dropout: float = 0.5
+    name: str
 
-    def __post_init__(self) -> None:
-        if self.name not in MODELS:
-            raise ValueError(f"model.name={self.name!r}: expected one of {', '.join(sorted(MODELS))}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout={self.dropout}: expected a probability from 0 to below 1")
+    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
+        """The network for pictures of (height, width) and `channels`; ValueError where it does not take those.
 
-
-def build_model(settings: ModelSettings, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """The network for pictures of (height, width) and `channels`; ValueError where it does not take that size.
-
-    Weights are drawn by PyTorch's defaults from the global generator.
-    """
-    return MODELS[settings.name](image_size=image_size, channels=channels, dropout=settings.dropout)
+        Weights are drawn by PyTorch's defaults from the global generator.
+        """
+        ...
 
 
-MODELS = {"cnn32": small.cnn32, "cnn720": small.cnn720}
+def settings_of(name: object) -> type[Any]:
+    """The settings of a network; ValueError where there is none of this name."""
+    if not isinstance(name, str) or name not in MODELS:
+        raise ValueError(f"model.name={name!r}: expected one of {', '.join(sorted(MODELS))}")
+    return MODELS[name]
+
+
+MODELS: dict[str, type[Any]] = {
+    "cnn32": small.Cnn32,
+    "cnn720": small.Cnn720,
+    "flexible": flexible.Flexible,
+    "university_1": university.University1,
+    "university_2": university.University2,
+    "resnet18": backbones.ResNet18,
+    "efficientnet_b0": backbones.EfficientNetB0,
+}

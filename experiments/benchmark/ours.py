@@ -91,9 +91,9 @@ def as_a_run() -> int:
 
 
 def new_model() -> Any:
-    from detector.models import ModelSettings, build_model
+    from detector.models.small import Cnn32
 
-    return build_model(ModelSettings(), image_size=(32, 32))
+    return Cnn32().build(image_size=(32, 32))
 
 
 def timed_steps(pictures: "Pictures", rows: Any, view: "View", precision: str) -> Iterator[float]:

@@ -118,7 +118,7 @@ def side_seconds(side: int, device: str, steps: int) -> float:
 
     from detector.batches import Pictures
     from detector.color import build_view
-    from detector.models import ModelSettings, build_model
+    from detector.models.small import Cnn720
     from detector.train import Training, TrainSettings, fit
 
     ours.as_a_run()
@@ -126,7 +126,7 @@ def side_seconds(side: int, device: str, steps: int) -> float:
     count = LARGE_BATCH * at_once
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
     settings = TrainSettings(epochs=steps + 2, batch_size=LARGE_BATCH, log_every=at_once)
-    model = build_model(ModelSettings("cnn720"), image_size=(side, side))
+    model = Cnn720().build(image_size=(side, side))
     training = Training.begin(model, settings, num_images=count, device=where)
     pictures = Pictures(images, np.arange(count) % 2, where)
     return median([*ours.timed(fit(training, pictures, torch.arange(count), build_view([]), seed=0))][2:])
