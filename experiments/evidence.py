@@ -49,7 +49,8 @@ def weigh(
     """What there is to say of every arm of one family.
 
     margin: in units of the metric; tests: the test sets by digest, one for each fold.
-    Corrections for many arms run over those that can claim something, with LEAST_PAIRS pairs or more; the others, which
+    Over folds, whose training images overlap, p and intervals are those of the corrected resampled t-test (Nadeau and
+    Bengio 2003), and Holm takes the place of max-t. Corrections for many arms run over those that can claim something, with LEAST_PAIRS pairs or more; the others, which
     are exploratory, are corrected among themselves: their few pairs would hide what the many show.
     """
     differences = {key: values_of(pairs, metric)[1] for key, pairs in arms.items()}
@@ -59,14 +60,19 @@ def weigh(
         chosen = [key for key in arms if (len(arms[key]) >= LEAST_PAIRS) is claiming]
         if not chosen:
             continue
-        p = np.array([paired.sign_flip(differences[key]) for key in chosen])
-        p_family = paired.max_t(_aligned({key: arms[key] for key in chosen}, differences))
-        p_family = np.maximum(p_family, p)  # where signs are drawn, a correction could come out below what it corrects
-        p_equivalent = paired.holm(np.array([paired.tost(differences[key], margin) for key in chosen]))
+        overlap = overlap_of(arms[chosen[0]])
+        if overlap:
+            p = np.array([paired.corrected_t(differences[key], overlap) for key in chosen])
+            p_family = paired.holm(p)
+        else:
+            p = np.array([paired.sign_flip(differences[key]) for key in chosen])
+            p_family = paired.max_t(_aligned({key: arms[key] for key in chosen}, differences))
+            p_family = np.maximum(p_family, p)  # where signs are drawn, it could come out below what it corrects
+        p_equivalent = paired.holm(np.array([paired.tost(differences[key], margin, overlap) for key in chosen]))
         values = zip(chosen, p, p_family, paired.holm(p), p_equivalent, strict=True)
         for key, alone, family, holm, equivalent in values:
             found[key] = Evidence(
-                **_over_pairs(differences[key]),
+                **_over_pairs(differences[key], overlap),
                 p=float(alone),
                 p_family=float(family),
                 p_holm=float(holm),
@@ -97,21 +103,34 @@ def learning_speed(pairs: Pairs, metric: str, *, lower_is_better: bool = False) 
     return LearningSpeed(mean, of_baseline, mean - of_baseline, low, high, never=never, pairs=len(pairs))
 
 
-def _over_pairs(differences: np.ndarray) -> dict[str, Any]:
-    """Mean, 95 % BCa and 90 % t interval; nan for the intervals of a single pair."""
+def overlap_of(pairs: Pairs) -> float:
+    """Number of test images to number of training images of runs over folds, see paired.mean_error; 0 without folds."""
+    outcome, _ = pairs[0]
+    if outcome.fold is None:
+        return 0.0
+    data = outcome.settings["data"]
+    tested = 1 / data["folds"]
+    return tested / ((1 - tested) * (1 - data.get("val_share", 0.1)))
+
+
+def _over_pairs(differences: np.ndarray, overlap: float) -> dict[str, Any]:
+    """Mean, 95 % interval (BCa; over folds the corrected t) and 90 % t interval; nan for those of a single pair."""
     pairs, mean = len(differences), float(differences.mean())
     low = high = half = np.nan
     if pairs > 1:
-        low, high = paired.bca(differences)
-        half = _t_quantile(pairs - 1) * float(np.std(differences, ddof=1)) / np.sqrt(pairs)
+        error = paired.mean_error(differences, overlap)
+        low, high = (mean - _t_quantile(0.975, pairs - 1) * error, mean + _t_quantile(0.975, pairs - 1) * error)
+        if not overlap:
+            low, high = paired.bca(differences)
+        half = _t_quantile(0.95, pairs - 1) * error
     interval = {"low": float(low), "high": float(high)}
     equivalent = {"equivalent_low": float(mean - half), "equivalent_high": float(mean + half)}
     return {"pairs": pairs, "difference": mean, **interval, **equivalent}
 
 
 @cache
-def _t_quantile(df: int) -> float:
-    return paired.t_quantile(0.95, df)
+def _t_quantile(p: float, df: int) -> float:
+    return paired.t_quantile(p, df)
 
 
 def _aligned(arms: Mapping[Key, Pairs], differences: Mapping[Key, np.ndarray]) -> np.ndarray:

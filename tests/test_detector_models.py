@@ -167,6 +167,6 @@ def test_without_a_network_imagenets_weights_are_no_silent_random_start(monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     settings = MODELS["efficientnet_b0"]()
-    with pytest.raises(NoNetwork, match="model.weights=imagenet: cannot be downloaded") as error:
+    with pytest.raises(NoNetwork, match=r"model\.weights=imagenet: cannot be downloaded") as error:
         settings.load(settings.build(image_size=(32, 32)))
     assert error.value.exit_status == 7

@@ -6,18 +6,20 @@ a fixed seed: the same numbers give the same answer. A value that is not finite 
 
 from experiments.paired.planning import LEAST_PAIRS, detectable, detectable_images, images_needed, power, seeds_needed
 from experiments.paired.resampling import bca, clustered, max_t, sign_flip
-from experiments.paired.significance import holm, mcnemar, t_cdf, t_quantile, tost, wilson
+from experiments.paired.significance import corrected_t, holm, mcnemar, mean_error, t_cdf, t_quantile, tost, wilson
 
 __all__ = [
     "LEAST_PAIRS",
     "bca",
     "clustered",
+    "corrected_t",
     "detectable",
     "detectable_images",
     "holm",
     "images_needed",
     "max_t",
     "mcnemar",
+    "mean_error",
     "power",
     "seeds_needed",
     "sign_flip",
