@@ -50,8 +50,9 @@ def weigh(
 
     margin: in units of the metric; tests: the test sets by digest, one for each fold.
     Over folds, whose training images overlap, p and intervals are those of the corrected resampled t-test (Nadeau and
-    Bengio 2003), and Holm takes the place of max-t. Corrections for many arms run over those that can claim something, with LEAST_PAIRS pairs or more; the others, which
-    are exploratory, are corrected among themselves: their few pairs would hide what the many show.
+    Bengio 2003), and Holm takes the place of max-t. Corrections for many arms run over those that can claim something,
+    with LEAST_PAIRS pairs or more; the others, which are exploratory, are corrected among themselves: their few pairs
+    would hide what the many show.
     """
     differences = {key: values_of(pairs, metric)[1] for key, pairs in arms.items()}
     of_images = _over_images(arms, tests) if metric == IMAGE_METRIC else {}
