@@ -104,12 +104,30 @@ def closing(comparison: "Comparison") -> list[str]:
     return [
         *changed(comparison),
         *(f"note: {line}" for line in comparison.notes),
-        f"points: {comparison.metric} minus that of {baseline}, of equal seeds, in hundredths. p: sign-flip test of "
-        f"the pairs, two-sided. max-t: the same corrected for {family(comparison)} held against {baseline} here "
-        "(Westfall and Young, step-down). Equivalence: Holm over the same. Not corrected: intervals, each an arm's "
-        "own; other tables, other metrics, a second look. Intervals over seeds (BCa) are too narrow for few pairs: "
-        "with six they hold the true mean in 86 of 100 cases; no claim rests on them alone.",
+        f"points: {comparison.metric} minus that of {baseline}, of equal seeds, in hundredths. {_tests(comparison)} "
+        "Equivalence: Holm over the same. Not corrected: intervals, each an arm's own; other tables, other metrics, a "
+        "second look.",
     ]
+
+
+def _tests(comparison: "Comparison") -> str:
+    """What p and the intervals over pairs are."""
+    corrected = f"corrected for {family(comparison)} held against {comparison.baseline.name} here"
+    if over_folds(comparison):
+        return (
+            "p and intervals over pairs: Student's t with the variance of folds that share training images (Nadeau and "
+            f"Bengio). max-t: the same p {corrected} (by Holm, as signs cannot be flipped fold by fold)."
+        )
+    return (
+        f"p: sign-flip test of the pairs, two-sided. max-t: the same {corrected} (Westfall and Young, step-down). "
+        "Intervals over seeds (BCa) are too narrow for few pairs: with six they hold the true mean in 86 of 100 cases; "
+        "no claim rests on them alone."
+    )
+
+
+def over_folds(comparison: "Comparison") -> bool:
+    """Whether the pairs are of several cuts of the same images."""
+    return any(fold is not None for _, fold in comparison.baseline.pairs)
 
 
 def family(comparison: "Comparison") -> str:

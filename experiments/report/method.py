@@ -35,15 +35,10 @@ def _tests(comparison: "Comparison") -> list[str]:
     return [
         "A pair: the same seed and fold in an arm and in the baseline, so the same first weights and the same order of "
         "images. Only runs of the same data, code, network, training and PyTorch are compared.",
-        "Seeds: mean paired difference; 95 % BCa bootstrap interval (Efron 1987), which is too narrow for few pairs: "
-        "with six it holds the true mean of normal differences in 86 of 100 cases, so no claim rests on it alone; "
-        "two-sided sign-flip permutation test of the mean, all patterns up to 20 pairs. Fewer than "
-        f"{LEAST_PAIRS} pairs cannot come below .05 (five: 2 / 2^5 = .062). Sign flips take a difference to be as "
-        "likely above its mean as below.",
+        _over_pairs(comparison),
         images,
-        f"Corrected for {wording.family(comparison)} against one baseline: step-down max-t over joint sign "
-        "flips (Westfall and Young 1993), which decides. Not corrected for: other tables, metrics, a second look, or "
-        "seeds added because the first ones looked well.",
+        f"Corrected for {wording.family(comparison)} against one baseline: {_correction(comparison)}, which decides. Not "
+        "corrected for: other tables, metrics, a second look, or seeds added because the first ones looked well.",
         "Win or loss: the interval over seeds leaves zero, the corrected p is at most .05, and the images agree.",
         f"Equivalent: two one-sided paired t tests (Schuirmann 1987) against ±{margin:g} points, Holm-corrected, and "
         "the 90 % interval over images inside the margin. Everything else is undecided; undecided is not equivalent.",
@@ -51,6 +46,28 @@ def _tests(comparison: "Comparison") -> list[str]:
         "rests on them. Pairs that never reach that score are counted and stand in no mean of epochs, which without "
         "them looks faster than the arm is.",
     ]
+
+
+def _over_pairs(comparison: "Comparison") -> str:
+    if wording.over_folds(comparison):
+        return (
+            "Folds: mean paired difference; its 95 % interval and two-sided p by Student's t, the variance widened by the "
+            "share of test to training images, as folds share training images (Nadeau and Bengio 2003). "
+            f"Fewer than {LEAST_PAIRS} pairs claim nothing here, as elsewhere."
+        )
+    return (
+        "Seeds: mean paired difference; 95 % BCa bootstrap interval (Efron 1987), which is too narrow for few pairs: "
+        "with six it holds the true mean of normal differences in 86 of 100 cases, so no claim rests on it alone; "
+        "two-sided sign-flip permutation test of the mean, all patterns up to 20 pairs. Fewer than "
+        f"{LEAST_PAIRS} pairs cannot come below .05 (five: 2 / 2^5 = .062). Sign flips take a difference to be as "
+        "likely above its mean as below."
+    )
+
+
+def _correction(comparison: "Comparison") -> str:
+    if wording.over_folds(comparison):
+        return "Holm's, step-down (1979)"
+    return "step-down max-t over joint sign flips (Westfall and Young 1993)"
 
 
 def limits(comparison: "Comparison") -> list[str]:
