@@ -52,10 +52,8 @@ def test_compare_takes_it_where_there_are_folds(tmp_path, folds):
     make_tree(tmp_path, arms=arms, folds=folds, seeds=range(2) if len(folds) > 1 else range(6))
     [comparison], _ = compare(find(tmp_path).outcomes)
     for arm in comparison.arms:
-        ours, theirs = (
-            [o.metrics["test/accuracy"] for o in outcomes] for outcomes in zip(*arm_pairs(tmp_path, arm.aug))
-        )
-        differences = np.array(ours) - np.array(theirs)
+        pairs = arm_pairs(tmp_path, arm.aug)
+        differences = np.array([a.metrics["test/accuracy"] - b.metrics["test/accuracy"] for a, b in pairs])
         overlap = 0.2 / (0.8 * 0.8)  # of five folds, and a fifth of the rest for validation
         same = arm.evidence.p == pytest.approx(corrected_t(differences, overlap))
         assert same == (len(folds) > 1)

@@ -37,8 +37,8 @@ def _tests(comparison: "Comparison") -> list[str]:
         "images. Only runs of the same data, code, network, training and PyTorch are compared.",
         _over_pairs(comparison),
         images,
-        f"Corrected for {wording.family(comparison)} against one baseline: {_correction(comparison)}, which decides. Not "
-        "corrected for: other tables, metrics, a second look, or seeds added because the first ones looked well.",
+        f"Corrected for {wording.family(comparison)} against one baseline: {_correction(comparison)}, which decides. "
+        "Not corrected for: other tables, metrics, a second look, or seeds added because the first ones looked well.",
         "Win or loss: the interval over seeds leaves zero, the corrected p is at most .05, and the images agree.",
         f"Equivalent: two one-sided paired t tests (Schuirmann 1987) against ±{margin:g} points, Holm-corrected, and "
         "the 90 % interval over images inside the margin. Everything else is undecided; undecided is not equivalent.",
@@ -51,8 +51,8 @@ def _tests(comparison: "Comparison") -> list[str]:
 def _over_pairs(comparison: "Comparison") -> str:
     if wording.over_folds(comparison):
         return (
-            "Folds: mean paired difference; its 95 % interval and two-sided p by Student's t, the variance widened by the "
-            "share of test to training images, as folds share training images (Nadeau and Bengio 2003). "
+            "Folds: mean paired difference; its 95 % interval and two-sided p by Student's t, the variance widened by "
+            "the share of test to training images, as folds share training images (Nadeau and Bengio 2003). "
             f"Fewer than {LEAST_PAIRS} pairs claim nothing here, as elsewhere."
         )
     return (
