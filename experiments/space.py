@@ -1,0 +1,127 @@
+"""What a search may vary: settings of a run and the values they may take, from a yaml of conf/search or of one's own."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from experiments.config import ConfigError
+
+FOLDER = Path(__file__).with_name("conf") / "search"
+
+
+class Suggests(Protocol):
+    """What is used of Optuna's trials."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting: a number from low to high, or one of choices; length: a list of so many of them, from the first to
+    the second; like: a list as long as that of another key."""
+
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    length: tuple[int, int] | None = None
+    like: str | None = None
+
+    def suggest(self, trial: Suggests, key: str, lengths: dict[str, int]) -> Any:
+        """A value; lengths: of the lists suggested so far, to which this one's is added."""
+        if self.length is None and self.like is None:
+            return self._one(trial, key)
+        number = lengths[self.like] if self.like else trial.suggest_int(f"{key}.length", *(self.length or (1, 1)))
+        lengths[key] = number
+        return [self._one(trial, f"{key}.{place}") for place in range(number)]
+
+    def _one(self, trial: Suggests, name: str) -> Any:
+        if self.choices:
+            return trial.suggest_categorical(name, self.choices)
+        assert self.low is not None and self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The settings that vary, in the order of the file."""
+
+    name: str
+    dimensions: dict[str, Dimension]
+
+    @property
+    def digest(self) -> str:
+        """Ten hexadecimal digits of what may vary and how."""
+        plain = {key: dataclasses.asdict(dimension) for key, dimension in self.dimensions.items()}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+    def suggest(self, trial: Suggests) -> list[str]:
+        """One choice of all settings, as overrides such as train.batch_size=16."""
+        lengths: dict[str, int] = {}
+        values = {key: dimension.suggest(trial, key, lengths) for key, dimension in self.dimensions.items()}
+        return [f"{key}={_written(value)}" for key, value in values.items()]
+
+
+def read(name: str) -> Space:
+    """The space of a yaml in conf/search, by its name, or of a file; ConfigError where there is none or it is wrong."""
+    file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+        raise ConfigError(f"--space {name}: no such space; expected one of {known}, or a yaml file")
+    try:
+        plain = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: no yaml: {' '.join(str(error).split())}") from error
+    if not isinstance(plain, Mapping) or not plain:
+        raise ConfigError(
+            f"{file}: expected settings and what they may be, such as train.batch_size: {{choices: [8, 16]}}"
+        )
+    dimensions: dict[str, Dimension] = {}
+    for key, asked in plain.items():
+        dimensions[str(key)] = _dimension(f"{file}: {key}", asked, dimensions)
+    return Space(file.stem, dimensions)
+
+
+def _dimension(where: str, asked: Any, before: Mapping[str, Dimension]) -> Dimension:
+    fields = [field.name for field in dataclasses.fields(Dimension)]
+    if not isinstance(asked, Mapping) or (unknown := [key for key in asked if key not in fields]):
+        said = asked if not isinstance(asked, Mapping) else unknown[0]
+        raise ConfigError(f"{where}: {said}: expected a mapping of {', '.join(fields)}")
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+    if ("choices" in given) == ("low" in given or "high" in given):
+        raise ConfigError(f"{where}: expected either choices, or low and high")
+    if "choices" in given and (not isinstance(given["choices"], tuple) or not given["choices"]):
+        raise ConfigError(f"{where}.choices: {asked['choices']}: expected a list of values")
+    if "choices" not in given:
+        low, high = given.get("low"), given.get("high")
+        numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high))
+        if not numbers or not low < high:  # type: ignore[operator]
+            raise ConfigError(f"{where}: low {low}, high {high}: expected two numbers, the first below the second")
+        if given.get("log") and (low <= 0 or "step" in given):  # type: ignore[operator]
+            raise ConfigError(f"{where}: log: expected low above 0, and no step")
+    if "length" in given:
+        low, high = (*given["length"], None, None)[:2] if isinstance(given["length"], tuple) else (None, None)
+        if type(low) is not int or type(high) is not int or not 1 <= low <= high:
+            raise ConfigError(f"{where}.length: {asked['length']}: expected [least, most], from 1")
+    if "like" in given and (given["like"] not in before or before[given["like"]].length is None):
+        raise ConfigError(f"{where}.like: {given['like']}: expected a key above with a length")
+    return Dimension(**given)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    return repr(value) if isinstance(value, float) else str(value)
