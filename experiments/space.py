@@ -1,4 +1,4 @@
-"""What a search may vary: settings of a run and the values they may take, from a yaml of conf/search or of one's own."""
+"""What a search may vary: settings of a run and the values they may take, from a yaml of conf/search or one's own."""
 
 import dataclasses
 import hashlib
@@ -86,9 +86,8 @@ def read(name: str) -> Space:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: no yaml: {' '.join(str(error).split())}") from error
     if not isinstance(plain, Mapping) or not plain:
-        raise ConfigError(
-            f"{file}: expected settings and what they may be, such as train.batch_size: {{choices: [8, 16]}}"
-        )
+        example = "train.batch_size: {choices: [8, 16]}"
+        raise ConfigError(f"{file}: expected settings and their values, such as {example}")
     dimensions: dict[str, Dimension] = {}
     for key, asked in plain.items():
         dimensions[str(key)] = _dimension(f"{file}: {key}", asked, dimensions)

@@ -98,9 +98,7 @@ class Trials:
             lock = held.enter_context(self._lock(trial.number).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return trial, config
-        raise shell.Unusable(
-            f"--space {self.space.name}: {MOST_REPEATED} choices in a row were tried before; it is spent"
-        )
+        raise shell.Unusable(f"--space {self.space.name}: spent: {MOST_REPEATED} choices in a row were tried before")
 
     def _try(self, trial: Trial, config: Config) -> FrozenTrial:
         """Train it, and tell the study what came of it."""

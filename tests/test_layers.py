@@ -21,6 +21,8 @@ EXCEPTIONS = {
     "datasets/flux/local.py": {"torch", "diffusers"},
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
+    # the extra: nothing else needs it
+    **dict.fromkeys(("experiments/search.py", "experiments/trials.py"), {"optuna"}),
 }
 FILES = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
 
