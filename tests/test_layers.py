@@ -22,7 +22,7 @@ EXCEPTIONS = {
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
     # the extra: nothing else needs it
-    **dict.fromkeys(("experiments/search.py", "experiments/trials.py"), {"optuna"}),
+    **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py")},
 }
 FILES = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
 
