@@ -169,6 +169,7 @@ def _hand_back(group: Training, place: int, training: Training) -> None:
             **state,
             "model": {name: mine[name] for name in training.model.state_dict()},
             "optimizer": state["optimizer"] | {"state": moments},
+            "judge": training.judge.state_dict(),
         }
     )
 
