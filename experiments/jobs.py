@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from datasets.decoding import usable_cpus
 from experiments import shell, studies
+from experiments.config import Config, from_hydra
 
 MULTIRUN = {"-m", "--multirun"}
 LOOKING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}  # nothing is trained
@@ -83,6 +84,12 @@ def composed(lines: Sequence[Sequence[str]]) -> list[Job]:
             settings = {**arms[arm], **(seed[-1] if seed else {})}
             found.append(Job(len(found) + 1, " ".join(words), settings))
     return found
+
+
+def configured(words: Sequence[str]) -> Config:
+    """One run's configuration of these overrides; raises as `composed`, and ConfigError."""
+    with initialize_config_module("experiments.conf", version_base="1.3"):
+        return from_hydra(compose("config", overrides=list(words)))
 
 
 def plain(settings: DictConfig) -> dict[str, Any]:

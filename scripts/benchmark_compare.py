@@ -75,6 +75,9 @@ def benchmark(number: int, place: Path) -> None:
 
 def write_runs(root: Path, number: int) -> None:
     """Finished run folders, whose contents are drawn; plain writes, as nothing here must outlive a power cut."""
+    from experiments import jobs
+
+    base = dataclasses.replace(jobs.configured(["data=cifake", "device=cpu", "threads=1"]), runs_root=root)
     drawn = random.Random(0)
     rows = {split: row_heads(split, count, drawn) for split, count in IMAGES.items()}
     val = "row,split,path,label,source,group,score\n" + "".join(f"{head}{drawn.random()!r}\n" for head in rows["val"])
@@ -82,7 +85,7 @@ def write_runs(root: Path, number: int) -> None:
     labels = [",1,cifake," in head for head in rows["test"]]
     scores = [drawn.betavariate(6, 1) for _ in range(2**16)]
     for done in range(number):
-        config = make_config(root, arm=done // SEEDS, seed=done % SEEDS)
+        config = variant(base, arm=done // SEEDS, seed=done % SEEDS)
         certain = drawn.choices(scores, k=len(labels))  # of the true label
         right = sum(score >= 0.5 for score in certain)
         said = [score if label else 1 - score for score, label in zip(certain, labels, strict=True)]
@@ -108,23 +111,11 @@ def row_heads(split: str, count: int, drawn: random.Random) -> list[str]:
     return heads
 
 
-def make_config(root: Path, *, arm: int, seed: int) -> "Config":
+def variant(config: "Config", *, arm: int, seed: int) -> "Config":
     """Arm 0 is the baseline, every other one a saturation of its own."""
-    from experiments import config
-
     view = [{"op": "saturate", "space": "luma", "factor": 1 + arm / 10}] if arm else []
-    return config.Config(
-        data=config.SOURCES["cifake"].settings(),
-        model=config.ModelSettings(),
-        aug=config.AugSettings(name=f"saturate_x{1 + arm / 10:g}" if arm else "none", train=view, eval=view),
-        train=config.TrainSettings(),
-        plan=config.PlanSettings(),
-        seed=seed,
-        device="cpu",
-        threads=1,
-        runs_root=root,
-        data_root=Path("data"),
-    )
+    name = f"saturate_x{1 + arm / 10:g}" if arm else "none"
+    return dataclasses.replace(config, aug=dataclasses.replace(config.aug, name=name, train=view, eval=view), seed=seed)
 
 
 def write_run(config: "Config", predictions: str, digest: str, accuracy: float, drawn: random.Random) -> None:
