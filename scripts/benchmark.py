@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import shell
 
 EXAMPLES = """examples:
-  python scripts/benchmark.py --quick                       fewer images, one round: some minutes
+  python scripts/benchmark.py --quick                       fewer images, one round: under three minutes
   python scripts/benchmark.py --archive archive.zip         everything, three rounds: some half an hour
   python scripts/benchmark.py --rows epoch transform        some rows; a wrong name lists them
   python scripts/benchmark.py --out results/performance     keeps the figures, and writes results/performance.md

@@ -89,3 +89,10 @@ def test_a_part_does_not_replace_a_whole_benchmark(tmp_path, words):
 def test_scaling_needs_a_place_for_its_picture(tmp_path):
     done = run("--out", tmp_path / "nowhere" / "performance", script=SCRIPT.with_name("benchmark_scaling.py"))
     assert done.returncode == 2 and "nowhere is no folder" in done.stderr
+
+
+def test_runs_are_made_read_and_compared(tmp_path):
+    done = run("--runs", 12, "--folder", tmp_path, script=SCRIPT.with_name("benchmark_compare.py"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("12 runs of 25,846 predictions, 1 arms against a baseline: read in ")
+    assert not [*tmp_path.iterdir()]

@@ -36,9 +36,9 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     cifake=(5_000, 1_000),
-    epoch=(2_500, 500),
-    sweep=(2_500, 500),
-    short=(2_500, 500),
+    epoch=(1_250, 250),
+    sweep=(1_250, 250),
+    short=(1_250, 250),
     large=(44, 8),
     processes=1,
     pairs=10,

@@ -14,7 +14,7 @@ WORTH_TELLING = 0.02  # of the processor's time
 HEADER = ("what", "ours", "against", "its figure", "ratio", "needed", "verdict")
 COMMANDS = """```
 python scripts/benchmark.py --out results/performance                  # both sides, three rounds
-python scripts/benchmark.py --quick                                    # fewer images, one round: some minutes
+python scripts/benchmark.py --quick                                    # fewer images, one round: under three minutes
 python scripts/benchmark.py --device cuda --out results/performance    # on a machine with a GPU
 python scripts/benchmark_scaling.py --out results/performance          # the picture at the foot; --device cuda
 ```"""
