@@ -16,6 +16,8 @@ from experiments.config import from_hydra
 FOLDER = Path(run.__file__).with_name("conf") / "experiment"
 STUDIES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 every_study = pytest.mark.parametrize("name", STUDIES)
+SWEPT = [name for name in STUDIES if "sweep" in yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["plan"]]
+GROUPS = {group: sorted(p.stem for p in FOLDER.with_name(group).glob("*.yaml")) for group in ("aug", "model", "train")}
 
 
 @pytest.fixture
@@ -50,7 +52,21 @@ def test_every_job_of_a_study_is_a_valid_configuration_with_a_folder_of_its_own(
     assert all(other == settings[0] for other in settings)  # one family: every arm can be held against the baseline
 
 
-@every_study
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group]])
+def test_every_choice_of_every_group_composes_and_is_named_after_its_file(group, name):
+    more = ["model=efficientnet_b0"] if name == "two_phase" else []
+    config = command.configured([f"{group}={name}", *more])
+    assert getattr(config, group).name == name or group == "aug"
+
+
+@pytest.mark.parametrize("name", sorted({*STUDIES} - {*SWEPT}))
+def test_the_question_can_be_asked_of_every_other_system(name):
+    arms = [command.configured([f"experiment={name}", f"aug={aug}"]) for aug in ("none", "saturate_x8")]
+    assert arms[0].plan.baseline == "none" and arms[0].digest != arms[1].digest
+    assert command.count(command.command_lines([f"experiment={name}"])[0]) == 1
+
+
+@pytest.mark.parametrize("name", SWEPT)
 def test_every_arm_has_the_baselines_seeds_or_the_first_of_them(name, jobs):
     seeds: dict[tuple[str, ...], list[int]] = {}
     for job in jobs(name):

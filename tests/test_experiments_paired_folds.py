@@ -32,18 +32,13 @@ def test_without_spread_or_with_one_pair_it_says_what_there_is():
             wrong()
 
 
-def test_of_two_halves_of_the_same_noise_it_claims_rarely_where_the_plain_test_claims_often():
-    """Two rules are judged by five folds of 100 cases that are noise: what differs between folds is little, as the
-    rules are trained on nearly the same cases."""
+def test_it_claims_one_time_in_twenty_where_nothing_differs_and_folds_share_four_fifths():
+    """Nadeau and Bengio's model: what two folds find correlates by the share of test images, a fifth."""
     generator = np.random.default_rng(0)
-    plain = corrected = 0
-    for _ in range(600):
-        cases = generator.normal(size=100)  # the difference of two rules on each case, were they trained on all
-        trained = np.array([generator.choice(100, 80, replace=False) for _ in range(5)])
-        differences = cases[trained].mean(1) + generator.normal(0, 0.02, 5)
-        plain += corrected_t(differences, 0) < 0.05
-        corrected += corrected_t(differences, 0.25) < 0.05
-    assert plain > 2 * corrected > 0
+    shared, own = generator.normal(size=(4000, 1)), generator.normal(size=(4000, 5))
+    found = np.sqrt(0.2) * shared + np.sqrt(0.8) * own
+    corrected, plain = (np.mean([corrected_t(row, overlap) < 0.05 for row in found]) for overlap in (0.25, 0.0))
+    assert 0.04 < corrected < 0.06 and plain > 0.1
 
 
 @pytest.mark.parametrize("folds", [range(5), (None,)])
@@ -52,13 +47,14 @@ def test_compare_takes_it_where_there_are_folds(tmp_path, folds):
     make_tree(tmp_path, arms=arms, folds=folds, seeds=range(2) if len(folds) > 1 else range(6))
     [comparison], _ = compare(find(tmp_path).outcomes)
     for arm in comparison.arms:
-        pairs = arm_pairs(tmp_path, arm.aug)
+        pairs = arm_pairs(tmp_path, arm.name)
         differences = np.array([a.metrics["test/accuracy"] - b.metrics["test/accuracy"] for a, b in pairs])
         overlap = 0.2 / (0.8 * 0.8)  # of five folds, and a fifth of the rest for validation
         same = arm.evidence.p == pytest.approx(corrected_t(differences, overlap))
         assert same == (len(folds) > 1)
-        middle = (arm.evidence.low + arm.evidence.high) / 2
-        assert (middle == pytest.approx(differences.mean(), abs=1e-12)) == (len(folds) > 1)
+        if len(folds) > 1:
+            half = stats.t.ppf(0.975, 9) * mean_error(differences, overlap)
+            assert (arm.evidence.low, arm.evidence.high) == pytest.approx(differences.mean() + np.array([-half, half]))
     said = " ".join(comparison.notes)
     assert ("corrected resampled t-test" in said) == (len(folds) > 1)
 
