@@ -52,7 +52,8 @@ def main(verb: str, act: Callable[[], int | None]) -> None:
             raise
         status, text = explained
         print(f"{verb}: {text}", file=sys.stderr)
-    gc.freeze()  # else Python goes through all of torch on its way out, half a second for nothing
+    if "triton" not in sys.modules:  # which would list all that it leaves behind
+        gc.freeze()  # else Python goes through all of torch on its way out, half a second for nothing
     sys.exit(status)
 
 
