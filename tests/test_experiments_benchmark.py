@@ -82,7 +82,7 @@ def test_tree_and_archive_hold_the_same_pictures_half_of_them_fake(tmp_path):
     assert packed == unpacked and len(packed) == 24 and len(set(packed.values())) == 24
     for split, half in (("train", 10), ("test", 2)):
         assert sum(name.startswith(f"{split}/FAKE/") for name in packed) == half
-    with pytest.raises(DataError, match=r"train/FAKE: holds 20 pictures; needed are 1,250"):
+    with pytest.raises(DataError, match=r"train/FAKE: holds 20 pictures; needed are 625"):
         Material(source, tmp_path, QUICK).short  # noqa: B018 - what is written is asked for
 
 
