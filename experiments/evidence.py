@@ -119,11 +119,13 @@ def _over_pairs(differences: np.ndarray, overlap: float) -> dict[str, Any]:
     pairs, mean = len(differences), float(differences.mean())
     low = high = half = np.nan
     if pairs > 1:
-        error = paired.mean_error(differences, overlap)
-        low, high = (mean - _t_quantile(0.975, pairs - 1) * error, mean + _t_quantile(0.975, pairs - 1) * error)
-        if not overlap:
+        spread = float(np.std(differences, ddof=1)) * np.sqrt(1 + pairs * overlap)  # see paired.mean_error
+        half = _t_quantile(0.95, pairs - 1) * spread / np.sqrt(pairs)
+        if overlap:
+            whole = _t_quantile(0.975, pairs - 1) * spread / np.sqrt(pairs)
+            low, high = mean - whole, mean + whole
+        else:
             low, high = paired.bca(differences)
-        half = _t_quantile(0.95, pairs - 1) * error
     interval = {"low": float(low), "high": float(high)}
     equivalent = {"equivalent_low": float(mean - half), "equivalent_high": float(mean + half)}
     return {"pairs": pairs, "difference": mean, **interval, **equivalent}

@@ -99,7 +99,7 @@ def _dimension(where: str, asked: Any, before: Mapping[str, Dimension]) -> Dimen
     if not isinstance(asked, Mapping) or (unknown := [key for key in asked if key not in fields]):
         said = asked if not isinstance(asked, Mapping) else unknown[0]
         raise ConfigError(f"{where}: {said}: expected a mapping of {', '.join(fields)}")
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
     if ("choices" in given) == ("low" in given or "high" in given):
         raise ConfigError(f"{where}: expected either choices, or low and high")
     if "choices" in given and (not isinstance(given["choices"], tuple) or not given["choices"]):

@@ -18,7 +18,7 @@ from detector.dropout import Dropout
 from detector.models import MODELS
 from detector.recorded import WARM_UP
 from detector.together import Member, Stacked, Views, fit_together
-from detector.train import Training, TrainSettings, fit, gradients
+from detector.train import Training, TrainSettings, fit, gradients, new_keys
 
 IMAGES, BATCH, EPOCHS = 26, 4, 2  # six whole batches and one of two in an epoch
 ROWS = torch.arange(IMAGES)
@@ -185,7 +185,7 @@ def meta(monkeypatch):
 def host_operations(view, model, members, device):
     training = Training.of(model, TrainSettings(), num_images=IMAGES)
     rows = torch.zeros(2 * members, dtype=torch.int64, device=device)
-    keys = torch.zeros((2, members), dtype=torch.int64, device=device)
+    keys = new_keys(members, device)
     pictures = drawn(device)
     gradients(training, pictures.at(rows), view, keys)  # what is copied once is copied here
     noted: list[str] = []

@@ -49,13 +49,14 @@ def t_quantile(p: float, df: int) -> float:
 
 
 def mean_error(differences: np.ndarray, overlap: float = 0.0) -> float:
-    """Standard error of the mean of differences (n,), n >= 2: s * sqrt(1 / n + overlap).
+    """Standard error of the mean of differences (n,), n >= 2: s * sqrt(1 / n + overlap), s their standard deviation.
 
     overlap: number of test images to number of training images where the differences come from several cuts of the same
     images, whose training images overlap (Nadeau and Bengio 2003; over several seeds of each cut: Bouckaert and Frank
     2004); 0 where they are independent.
     """
-    return float(np.std(differences, ddof=1)) * sqrt(1 / len(differences) + overlap)
+    n = len(differences)
+    return float(np.std(differences, ddof=1)) / sqrt(n) * sqrt(1 + n * overlap)
 
 
 def corrected_t(differences: np.ndarray, overlap: float) -> float:
