@@ -106,20 +106,26 @@ def closing(comparison: "Comparison") -> list[str]:
         *(f"note: {line}" for line in comparison.notes),
         f"points: {comparison.metric} minus that of {baseline}, of equal seeds, in hundredths. {_tests(comparison)} "
         "Equivalence: Holm over the same. Not corrected: intervals, each an arm's own; other tables, other metrics, a "
-        "second look.",
+        f"second look. {_intervals(comparison)}",
     ]
 
 
 def _tests(comparison: "Comparison") -> str:
-    """What p and the intervals over pairs are."""
+    """What p is."""
     corrected = f"corrected for {family(comparison)} held against {comparison.baseline.name} here"
     if over_folds(comparison):
         return (
-            "p and intervals over pairs: Student's t with the variance of folds that share training images (Nadeau and "
-            f"Bengio). max-t: the same p {corrected} (by Holm, as signs cannot be flipped fold by fold)."
+            "p: Student's t with the variance of folds that share training images (Nadeau and Bengio), two-sided. "
+            f"max-t: the same {corrected} (by Holm, as signs cannot be flipped fold by fold)."
         )
+    return f"p: sign-flip test of the pairs, two-sided. max-t: the same {corrected} (Westfall and Young, step-down)."
+
+
+def _intervals(comparison: "Comparison") -> str:
+    """What the intervals over pairs are worth."""
+    if over_folds(comparison):
+        return "Intervals over folds are of the same t."
     return (
-        f"p: sign-flip test of the pairs, two-sided. max-t: the same {corrected} (Westfall and Young, step-down). "
         "Intervals over seeds (BCa) are too narrow for few pairs: with six they hold the true mean in 86 of 100 cases; "
         "no claim rests on them alone."
     )
