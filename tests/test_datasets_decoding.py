@@ -139,6 +139,7 @@ def test_the_children_end_with_the_parent_killed_or_interrupted(how, second, the
     """Killed while the child is idle; interrupted, as a terminal does it, parent and child alike, while it is busy."""
     lines = [
         "import signal",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",  # a shell's background job would not hear it
         "from contextlib import closing",
         "from datasets.decoding import decode_all",
         "from test_datasets_decoding import SETTINGS, Act",
