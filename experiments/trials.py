@@ -1,9 +1,10 @@
 """One Optuna study: its trials as ordinary runs, told what validation came to, whichever process dies in between."""
 
 import fcntl
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ class Trials:
     def _try(self, trial: Trial, config: Config) -> FrozenTrial:
         """Train it, and tell the study what came of it."""
         try:
-            values = self._values(trial, config)
+            with redirect_stdout(io.StringIO()):  # a line a trial is enough; what a run says lies in its folder
+                values = self._values(trial, config)
         except Pruned:
             return self.study.tell(trial, state=TrialState.PRUNED)
         except Exception as error:  # noqa: BLE001 - whatever it is, the search goes on and its table says so

@@ -127,7 +127,7 @@ def test_a_pruned_trial_ends_early_and_a_failed_one_is_told(tmp_path):
         seed=0,
         place=tmp_path / ".search",
     )
-    study.study.pruner = optuna.pruners.ThresholdPruner(upper=0, n_warmup_steps=1)  # after the second epoch
+    study.study.pruner = optuna.pruners.ThresholdPruner(upper=0, n_warmup_steps=2)  # after the second epoch
     found = list(study.run(3))
     assert [trial.state.name for trial in found].count("PRUNED") == 2
     [failed] = [trial for trial in study.ended() if trial.state.name == "FAIL"]
