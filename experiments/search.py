@@ -178,7 +178,9 @@ def _pictures(study: "Trials") -> dict[str, Any]:
     from optuna.visualization import matplotlib as pictures
 
     several = len(study.objectives) > 1
-    target = {"target": lambda trial: trial.values[0], "target_name": study.objectives[0]} if several else {}
+    target: dict[str, Any] = (
+        {"target": lambda trial: trial.values[0], "target_name": study.objectives[0]} if several else {}
+    )
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls them experimental
