@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ OBJECTIVES = (*METRICS, "num_parameters")
 SAMPLERS = ("tpe", "random", "cmaes", "nsgaii")
 PRUNERS = ("none", "median", "hyperband")
 MOST_REPEATED = 200  # choices in a row that were tried before
+AWAKE = 0.5  # seconds between two looks at what others do
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -74,15 +76,20 @@ class Trials:
         return [trial for trial in self.study.get_trials(deepcopy=False) if _counts(trial)]
 
     def run(self, budget: int) -> Iterator[FrozenTrial]:
-        """Trials until `budget` of them have ended, other processes' included; yields each of its own when it has."""
+        """Trials until `budget` of them have ended, those of other processes included, which it waits for; yields each
+        of its own when it has."""
         while True:
             with ExitStack() as held:
                 with self._deciding():
                     self._give_up_the_dead()
-                    if len(self.ended()) + len(self._running()) >= budget:
+                    ended = len(self.ended())
+                    if ended >= budget:
                         return
-                    trial, config = self._next(held)
-                yield self._try(trial, config)
+                    chosen = self._next(held) if ended + len(self._running()) < budget else None
+                if chosen:
+                    yield self._try(*chosen)
+            if not chosen:
+                time.sleep(AWAKE)  # others are at the last ones; should they die, these are ours
 
     def _next(self, held: ExitStack) -> tuple[Trial, Config]:
         """A choice that was not tried before, held by this process."""
