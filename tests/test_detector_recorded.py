@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from detector import degrade
+from detector.augment import build_augment
 from detector.batches import Pictures
 from detector.color import OPS, build_view, saturation
 from detector.dropout import Dropout
@@ -198,11 +199,27 @@ def host_operations(view, model, members, device):
 VIEWS = [*([{"op": op, **SETTINGS.get(op, {})}] for op in OPS), [{"op": "saturate", "space": "luma", "factor": 8}]]
 
 
+AUGMENTED = [
+    {"op": "flip", "p": 0.5},
+    {"op": "rotate", "degrees": 15},
+    {"op": "crop", "pixels": 4},
+    {"op": "random_resized_crop"},
+    {"op": "cutout", "share": 0.5},
+    {"op": "noise", "sigma": 0.1},
+]
+
+
 @pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
 def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(operations, meta):
     view = build_view(operations)
     model = MODELS["cnn32"]().build(image_size=(32, 32), channels=view.channels).to(meta)
     assert host_operations(view, model, 1, meta) == []
+
+
+@pytest.mark.parametrize("operation", AUGMENTED, ids=lambda operation: operation["op"])
+def test_so_does_whatever_varies_the_pictures_of_training(operation, meta):
+    model = MODELS["cnn32"]().build(image_size=(32, 32)).to(meta)
+    assert host_operations(build_augment([operation]), model, 1, meta) == []
 
 
 @pytest.mark.parametrize("name", MODELS)

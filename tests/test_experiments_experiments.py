@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import condition, run, shell, studies
 from experiments import jobs as command
-from experiments import run, shell, studies
 from experiments.config import from_hydra
 
 FOLDER = Path(run.__file__).with_name("conf") / "experiment"
@@ -57,6 +57,13 @@ def test_every_choice_of_every_group_composes_and_is_named_after_its_file(group,
     more = ["model=efficientnet_b0"] if name == "two_phase" else []
     config = command.configured([f"{group}={name}", *more])
     assert getattr(config, group).name == name or group == "aug"
+
+
+def test_a_younger_setting_at_its_default_leaves_the_digest_as_it_was():
+    config = command.configured(["seed=0"])
+    for part, values in condition.YOUNGER.items():
+        assert {key: getattr(getattr(config, part), key) for key in values} == values
+        assert not {*values} & {*config.condition()[part]}
 
 
 @pytest.mark.parametrize("name", sorted({*STUDIES} - {*SWEPT}))

@@ -88,9 +88,8 @@ def tost(differences: np.ndarray, margin: float, overlap: float = 0.0) -> float:
     mean = float(differences.mean())
     if without_spread(differences):
         return 0.0 if abs(mean) < margin * (1 - ROUNDING) else 1.0
-    return t_cdf(
-        (abs(mean) - margin) / mean_error(differences, overlap), n - 1
-    )  # the side of the margin that is nearer has the larger p
+    # the side of the margin that is nearer has the larger p
+    return t_cdf((abs(mean) - margin) / mean_error(differences, overlap), n - 1)
 
 
 def without_spread(values: np.ndarray) -> bool:
