@@ -29,6 +29,7 @@ also where a process was killed; several processes may share one storage. Each a
 Needs the extra: .venv/bin/pip install -e '.[search]'
 Exit status: as experiments.run.
 """
+ONE_THREAD = ["threads=1"]
 FRESH = 1000  # the first seed of the winner's runs
 
 
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main() -> int:
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_intermixed_args()
     try:
         import optuna
     except ImportError:
@@ -90,11 +91,9 @@ def _main() -> int:
 
 def _helpers(arguments: argparse.Namespace) -> list[subprocess.Popen]:
     """The other processes of --jobs, which do trials alone."""
-    words = [word for word in sys.argv[1:] if not word.startswith("--jobs")]
-    if "--jobs" in sys.argv:
-        place = sys.argv.index("--jobs")
-        words = [*sys.argv[1:place], *sys.argv[place + 2 :]]
-    command = [sys.executable, "-m", "experiments.search", *words, "--seeds", "0"]
+    command = [sys.executable, "-m", "experiments.search", *sys.argv[1:], "--jobs", "1", "--seeds", "0"]
+    if not any(word.startswith("threads=") for word in arguments.settings):
+        command += ONE_THREAD
     return [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(arguments.jobs - 1)]
 
 
@@ -102,8 +101,8 @@ def _one_arm(arm: str, arguments: argparse.Namespace, space: "Space", chosen: di
     """All trials of one arm."""
     from experiments.trials import Trials
 
-    threads = ["threads=1"] if arguments.jobs > 1 and "threads" not in chosen else []
-    words = [*arguments.settings, f"aug={arm}", f"train.epochs={arguments.epochs}", *threads]
+    threads = ONE_THREAD if arguments.jobs > 1 and "threads" not in chosen else []
+    words = [*threads, *arguments.settings, f"aug={arm}", f"train.epochs={arguments.epochs}"]
     name = "-".join((arguments.name or f"{chosen.get('data', 'synthetic')}-{chosen.get('model', 'cnn32')}", arm))
     study = Trials(
         name,

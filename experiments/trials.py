@@ -22,6 +22,7 @@ OBJECTIVES = (*METRICS, "num_parameters")
 SAMPLERS = ("tpe", "random", "cmaes", "nsgaii")
 PRUNERS = ("none", "median", "hyperband")
 MOST_REPEATED = 200  # choices in a row that were tried before
+PASSING = ("threads", "jobs", "device", "allocator", "runs_root", "data_root")  # how and where, which may change
 AWAKE = 0.5  # seconds between two looks at what others do
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -60,7 +61,8 @@ class Trials:
                 directions=["minimize" if name in SMALLER else "maximize" for name in objectives],
                 load_if_exists=True,
             )
-            asked = {"space": space.digest, "objectives": self.objectives, "words": self.words}
+            lasting = sorted(word for word in self.words if word.partition("=")[0] not in PASSING)
+            asked = {"space": space.digest, "objectives": self.objectives, "words": lasting}
             before = self.study.user_attrs.get("asked")
             if before is None and not self.study.trials:
                 self.study.set_user_attr("asked", asked)
