@@ -124,7 +124,7 @@ def test_backbones_are_torchvisions():
     theirs.load_state_dict(model.state_dict())
     x = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(model(x), theirs(x))
-    small = MODELS["resnet18"]().build(image_size=(32, 32), channels=6)
+    small = MODELS["resnet18"](stem="small").build(image_size=(32, 32), channels=6)
     assert sum(p.numel() for p in small.parameters()) == 11_689_512 - 512_000 - 1000 + 513 - 64 * 147 + 64 * 54
 
 
