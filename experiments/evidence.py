@@ -90,7 +90,7 @@ def learning_speed(pairs: Pairs, metric: str, *, lower_is_better: bool = False) 
     sign = -1 if lower_is_better else 1
     for outcome, twin in pairs:
         ours, theirs = (sign * np.array(run.history.get(f"val/{metric}", [])) for run in (outcome, twin))
-        if not len(theirs) or np.isnan(theirs[-1]):
+        if not len(ours) or not len(theirs) or np.isnan(theirs[-1]):
             return None
         there = np.flatnonzero(ours >= theirs[-1])  # nan compares false
         if len(there):

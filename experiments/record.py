@@ -72,7 +72,7 @@ def write_provenance(folder: Path, facts: Mapping[str, Any], process: Mapping[st
     those that worked at the run. No environment variable is written."""
     versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
     entry = {**process, "command": sys.argv[1:], "code": code_version(), "versions": versions}
-    _write_json(folder / "provenance.json", {**facts, "processes": [*processes(folder)[:number], entry]})
+    write_json(folder / "provenance.json", {**facts, "processes": [*processes(folder)[:number], entry]})
 
 
 def processes(folder: Path) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def write_marks(folder: Path, epoch: int, newest: Mapping[str, int]) -> None:
 
 def write_audit(folder: Path, report: Mapping[str, Any]) -> None:
     """audit.json: what separates the classes of this run's data besides what they show."""
-    _write_json(folder / "audit.json", report)
+    write_json(folder / "audit.json", report)
 
 
 def write_predictions(folder: Path, rows: Sequence[Row], scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -123,7 +123,7 @@ def mark_done(folder: Path) -> None:
     """done: sha256 of the files that hold the result, so that a later change of them is noticed."""
     (folder / "error.txt").unlink(missing_ok=True)
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RESULT_FILES}
-    _write_json(folder / "done", digests)
+    write_json(folder / "done", digests)
 
 
 def is_done(folder: Path) -> bool:
@@ -165,7 +165,8 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """One object, whole or not there."""
     with whole_file(path) as file:
         json.dump(facts, file, indent=1)
         file.write("\n")

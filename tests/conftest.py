@@ -42,22 +42,30 @@ def small_data(tmp_path_factory):
 
 
 @pytest.fixture
-def verb(monkeypatch, capsys):
-    """verb(*words) -> (exit status, stdout, stderr) of `python -m experiments.run words`, in this process."""
+def called(monkeypatch, capsys):
+    """called(name, main, *words) -> (exit status, stdout, stderr) of `python -m name words`, in this process."""
     import signal
 
-    from experiments import run, shell
+    from experiments import shell
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["experiments.run", *map(str, words)])
+    def call(name, main, *words):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(SystemExit) as ended:
-            shell.main("experiments.run", run._main)
+            shell.main(name, main)
         signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         return ended.value.code, out, err
 
     return call
+
+
+@pytest.fixture
+def verb(called):
+    """verb(*words) -> (exit status, stdout, stderr) of `python -m experiments.run words`, in this process."""
+    from experiments import run
+
+    return lambda *words: called("experiments.run", run._main, *words)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import compare, comparison, outcomes, paired, planning, record, shell
+from experiments import compare, comparison, outcomes, paired, planning, record
 from experiments.runs import read
 from tests.trees import make_tree
 
@@ -31,17 +30,12 @@ def tree(tmp_path_factory):
 
 
 @pytest.fixture
-def verb(monkeypatch, capsys):
+def verb(called, monkeypatch):
     """verb(*words, width=120) -> (exit status, stdout, stderr) of `python -m experiments.compare words`."""
 
     def call(*words, width=120):
-        monkeypatch.setattr(sys, "argv", ["experiments.compare", *map(str, words)])
         monkeypatch.setenv("COLUMNS", str(width))
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            shell.main("experiments.compare", compare._main)
-        signal.signal(signal.SIGTERM, before)
-        return ended.value.code, *capsys.readouterr()
+        return called("experiments.compare", compare._main, *words)
 
     return call
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from experiments import comparison, outcomes, shell, tables
+from experiments import comparison, outcomes, tables
 from experiments.report import __main__ as verb
 from experiments.report import blocks, document, examples, html, instrument, markdown, origin
 from tests.trees import make_tree
@@ -60,22 +60,10 @@ def tree(tmp_path_factory):
 
 
 @pytest.fixture
-def report(monkeypatch, capsys, tmp_path):
+def report(called, monkeypatch, tmp_path):
     """report(*words) -> (exit status, stdout, stderr) of `python -m experiments.report words`, where no data lie."""
-    import signal
-
     monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["experiments.report", *map(str, words)])
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            shell.main("experiments.report", verb.main)
-        signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return call
+    return lambda *words: called("experiments.report", verb.main, *words)
 
 
 @pytest.fixture(scope="module")

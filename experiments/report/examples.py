@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets.manifest import FAKE, REAL, DataError
 from experiments import tables
+from experiments.ensemble import is_one
 from experiments.figures import view_grid
 from experiments.report.blocks import Block, Picture, Text
 
@@ -96,6 +97,8 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     path = Path(run.where) / "config.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if is_one(settings["aug"]):  # its members may see each another view
+            settings["aug"] |= {"train": [], "eval": []}
         config = from_hydra(OmegaConf.create(settings))
         data = prepared(config)
     except (DataError, ConfigError, OSError) as error:
