@@ -46,8 +46,9 @@ class Pictures:
         """(height, width)"""
         return self.images.shape[1], self.images.shape[2]
 
-    def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
-        """The pictures of `rows` (int64, CPU) in that order; the last batch may be smaller."""
+    def batches(self, rows: Tensor, batch_size: int | list[int]) -> Iterator[Batch]:
+        """The pictures of `rows` (int64, CPU) in that order, batch_size in each and what is left in the last, or
+        as many as a list says."""
         if self.resident:
             yield from map(self.at, rows.to(self.device).split(batch_size))
         else:
@@ -62,7 +63,7 @@ class Pictures:
         images = images_u8.permute(0, 3, 1, 2).float().div_(255)
         return Batch(images, self.labels.index_select(0, rows), rows)
 
-    def _streamed(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
+    def _streamed(self, rows: Tensor, batch_size: int | list[int]) -> Iterator[Batch]:
         ready: queue.Queue = queue.Queue(AHEAD)
         stopped = threading.Event()
 

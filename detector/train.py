@@ -84,7 +84,7 @@ class Training:
     @classmethod
     def of(cls, model: nn.Module, settings: TrainSettings, *, num_images: int) -> "Training":
         """The same for a network that lies where and how it should; ValueError where a phase names no part of it."""
-        training = cls(model, settings, -(-num_images // settings.batch_size))
+        training = cls(model, settings, len(batch_sizes(num_images, settings.batch_size)))
         training.judge = Judge(settings.patience, keeps=bool(settings.phases))
         for phase in reversed(range(max(1, len(settings.phases)))):
             training._enter(phase)
@@ -197,7 +197,8 @@ def fit_all(
     """
     settings, device = training.settings, pictures.device
     keys, augment = new_keys(len(seeds), device), build_augment(settings.augment)
-    together = settings.batch_size * len(seeds)
+    sizes = batch_sizes(len(rows), settings.batch_size)
+    together = [size * len(seeds) for size in sizes]
     recorded, phase = None, -1
     alive = list(range(len(seeds)))
     while not training.ended:
@@ -209,7 +210,7 @@ def fit_all(
         started = time.perf_counter()
         epoch = training.epoch + 1
         orders = torch.stack([rows[permutation(seed, epoch, len(rows))] for seed in seeds])
-        order = torch.cat([part.flatten() for part in orders.split(settings.batch_size, dim=1)])
+        order = torch.cat([part.flatten() for part in orders.split(sizes, dim=1)])
         keys.copy_(torch.tensor([[derive(seed, use, epoch) for seed in seeds] for use in USES]))
         set_training(training.model)
         if recorded:
@@ -244,6 +245,15 @@ def fit_all(
         seconds = time.perf_counter() - started
         for place in alive:
             yield place, Epoch(epoch, scores[place], orders[place].numpy(), seconds)
+
+
+def batch_sizes(num_images: int, batch_size: int) -> list[int]:
+    """Of the batches of an epoch. One picture that is left over joins the batch before it: batch normalisation of a map
+    of one pixel, as ResNet-18 has it for pictures of 32x32, cannot be trained on one."""
+    whole, left = divmod(num_images, batch_size)
+    if left == 1 and whole and batch_size > 1:
+        return [batch_size] * (whole - 1) + [batch_size + 1]
+    return [batch_size] * whole + [left] * (left > 0)
 
 
 def new_keys(members: int, device: torch.device) -> Tensor:

@@ -169,6 +169,10 @@ def from_hydra(composed: DictConfig) -> Config:
             )
         with torch.device("meta"):  # does it take this size? Its weights are drawn when it is trained
             model = config.model.build(image_size=image_settings(config.data).size, channels=train.channels)
+        if config.train.batch_size == 1 and any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()):
+            raise ConfigError(
+                f"train.batch_size=1: model={config.model.name} normalises over a batch; expected at least 2"
+            )
         for number, phase in enumerate(config.train.phases):
             freeze(model, phase["train"], where=f"train.phases[{number}].train")
     return config

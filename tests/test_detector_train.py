@@ -11,7 +11,7 @@ from detector.dropout import image_keys
 from detector.models import MODELS
 from detector.predict import predict
 from detector.randomness import derive, numbers
-from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, fit, fit_all
+from detector.train import Epoch, NotFinite, Steps, Training, TrainSettings, batch_sizes, fit, fit_all
 
 CPU = torch.device("cpu")
 PLAIN = build_view([])
@@ -69,6 +69,17 @@ def test_losses_that_are_looked_at_once_an_epoch_are_told_alike(monkeypatch):
                 str(event) for event in often if not isinstance(event[1], Epoch)
             ]
     assert [event.images for _, event in told() if isinstance(event, Steps)] == [64, 90] * 2
+
+
+def test_a_picture_that_is_left_over_joins_the_last_batch_as_no_network_normalises_over_one():
+    torch.manual_seed(0)
+    model = MODELS["resnet18"]().build(image_size=(32, 32))
+    training = Training.begin(model, TrainSettings(epochs=1, batch_size=16, log_every=1), num_images=33, device=CPU)
+    *steps, epoch = fit(training, drawn_pictures(33), torch.arange(33), PLAIN, seed=0)
+    assert [step.images for step in steps] == [16, 33] and sorted(epoch.rows) == list(range(33))
+    for count in range(1, 40):
+        sizes = batch_sizes(count, 4)
+        assert sum(sizes) == count and set(sizes[:-1]) <= {4} and (sizes[-1] > 1 or count == 1)
 
 
 def test_the_same_settings_give_the_same_weights_and_another_seed_others():

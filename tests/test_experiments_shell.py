@@ -19,6 +19,10 @@ ROOT = Path(shell.__file__).parents[1]
     ("words", "expected"),
     [
         (["aug=saturate_x9"], "aug=saturate_x9: no such choice; there are both, channel_shuffle, "),
+        (
+            ["model=resnet18", "train.batch_size=1"],
+            "train.batch_size=1: model=resnet18 normalises over a batch; expected",
+        ),
         (["train.epoch=3"], "train.epoch: no such setting; train takes name, epochs"),
         (["colour=red"], "colour: no such setting; the root takes"),
         (["train.epochs=three"], "train.epochs: Value 'three' of type 'str' could not be converted to Integer"),
