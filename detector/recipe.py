@@ -84,8 +84,19 @@ class TrainSettings:
             raise ValueError(f"train.momentum={self.momentum}: expected train.optimizer=sgd with it, or 0")
         self._check_waiting()
         build_augment(self.augment)
-        _check_phases(self.phases, self.epochs)
-        if self.phases and self.schedule not in ("constant", "plateau"):
+        _check_phases(self.phases)
+        if self.phases:
+            self._check_beside_phases()
+
+    def _check_beside_phases(self) -> None:
+        total, rate = sum(phase["epochs"] for phase in self.phases), self.phases[0]["learning_rate"]
+        if self.epochs != total:
+            raise ValueError(f"train.epochs={self.epochs}: expected {total}, the sum of the epochs of train.phases")
+        if self.learning_rate != rate:
+            raise ValueError(f"train.learning_rate={self.learning_rate}: expected {rate}, that of train.phases[0]")
+        if self.patience is not None:
+            raise ValueError(f"train.patience={self.patience}: expected null with train.phases, which have epochs")
+        if self.schedule not in ("constant", "plateau"):
             raise ValueError(f"train.schedule={self.schedule!r}: expected constant or plateau with train.phases")
 
     def _check_waiting(self) -> None:
@@ -110,7 +121,7 @@ def _check_rate(key: str, value: Any) -> None:
         raise ValueError(f"{key}={value}: expected a number above 0")
 
 
-def _check_phases(phases: Sequence[Mapping[str, Any]], epochs: int) -> None:
+def _check_phases(phases: Sequence[Mapping[str, Any]]) -> None:
     if not is_sequence(phases):
         raise ValueError(f"train.phases={phases!r}: expected a list of phases, [] for none")
     for number, phase in enumerate(phases):
@@ -122,5 +133,3 @@ def _check_phases(phases: Sequence[Mapping[str, Any]], epochs: int) -> None:
             raise ValueError(f"{where}.epochs={phase['epochs']}: expected a whole number of at least 1")
         if not isinstance(phase["train"], str) or not phase["train"]:
             raise ValueError(f"{where}.train={phase['train']!r}: expected all, last N, or the name of a part")
-    if phases and (total := sum(phase["epochs"] for phase in phases)) != epochs:
-        raise ValueError(f"train.epochs={epochs}: expected {total}, the sum of the epochs of train.phases")

@@ -9,6 +9,7 @@ from typing import Any
 PARTS = ("data", "model", "aug", "train")
 # Settings younger than the first run folders, which keep their digest: left out where they stand at these values.
 YOUNGER: dict[str, dict[str, Any]] = {
+    "model": {"weights_sha256": ""},
     "aug": {"seed_offset": 0, "shuffle_labels": False},
     "train": {
         **{"optimizer": "adam", "weight_decay": 0.0, "momentum": 0.0, "nesterov": False},
@@ -28,6 +29,8 @@ def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[in
         for key, value in values.items():
             if settings[part].get(key, value) == value:
                 settings[part].pop(key, None)
+    if "weights_sha256" in settings["model"]:
+        settings["model"].pop("weights")  # a file is known by what is in it
     for key in ("name", "together"):  # runs trained together are what each is alone
         settings["train"].pop(key, None)
     if settings["data"].pop("fold", None) is None:

@@ -43,6 +43,8 @@ def pictures(count=24, size=8):
 
 
 def begun(**settings):
+    if rate := settings.get("phases", [{}])[0].get("learning_rate"):
+        settings = {"learning_rate": rate} | settings
     torch.manual_seed(0)
     return Training.begin(Small(), TrainSettings(batch_size=8, **settings), num_images=24, device=CPU)
 
@@ -162,6 +164,14 @@ def test_the_last_layers_of_a_real_network_are_counted_from_its_end():
         ({"phases": [{"train": "all", "learning_rate": 1, "epochs": 4}]}, "train.epochs=5: expected 4"),
         ({"phases": [{"train": "all", "epochs": 5}]}, "train.phases[0]={'train': 'all', 'epochs': 5}: expected"),
         ({"phases": [{"train": "all", "learning_rate": 0, "epochs": 5}]}, "train.phases[0].learning_rate=0: expected"),
+        (
+            {"learning_rate": 1e-3, "phases": [{"train": "all", "learning_rate": 1, "epochs": 5}]},
+            "train.learning_rate=0.001: expected 1",
+        ),
+        (
+            {"patience": 2, "keep": "best", "phases": [{"train": "all", "learning_rate": 1e-3, "epochs": 5}]},
+            "train.patience=2: expected null",
+        ),
         ({"patience": 2}, "train.patience=2: expected train.keep=best"),
         ({"nesterov": True}, "train.nesterov=True: expected train.optimizer=sgd"),
         ({"momentum": 0.5}, "train.momentum=0.5: expected train.optimizer=sgd"),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def test_both_phases_train_what_they_name_and_leave_the_rest_as_it_was(train, tmp_path):
     phases = "[{train: head, learning_rate: 1e-3, epochs: 1}, {train: last 30, learning_rate: 1e-4, epochs: 1}]"
     settings = ["experiment=efficientnet_transfer", "model.weights=none"]
-    status, _, err = train(*settings, f"train.phases={phases}", "train.epochs=2")
+    status, _, err = train(*settings, f"train.phases={phases}", "train.epochs=2", "train.learning_rate=1e-3")
     assert status == 0, err
     [folder] = [path.parent for path in tmp_path.rglob("done")]
     assert [line["epoch"] for line in runs.read(folder).metrics[:-1]] == [1, 2]

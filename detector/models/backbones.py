@@ -1,5 +1,7 @@
 """Networks of torchvision with a head of ours: ResNet-18 from scratch, EfficientNet-B0 from ImageNet's weights."""
 
+import hashlib
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from detector.models.parts import GlobalAveragePool, check_dropout, check_size, head
 
 STEMS = ("small", "imagenet")
+WEIGHTS = ("imagenet", "none")
 # of ImageNet's pictures in [0, 1]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -57,16 +60,26 @@ class EfficientNetB0:
     """torchvision's EfficientNet-B0 (Tan and Le 2019), global average pooling, then linear layers of 256 and 1.
 
     weights: imagenet, downloaded once; none, drawn at random; or a file of this network's weights, as torch saves a
-    state_dict, with or without a head. dropout: of the head. Its pictures are normalised as ImageNet's are, after
+    state_dict, with or without a head. weights_sha256: of that file, filled in where it is not given: a run is known by
+    it, wherever the file lies. dropout: of the head. Its pictures are normalised as ImageNet's are, after
     everything else that happens to them. Stochastic depth is left out, as it would draw from a generator of its own.
     """
 
     name: str = "efficientnet_b0"
     weights: str = "imagenet"
     dropout: float = 0.5
+    weights_sha256: str = ""
 
     def __post_init__(self) -> None:
         check_dropout(self.dropout)
+        if self.weights not in WEIGHTS and not self.weights_sha256:
+            self.weights_sha256 = hashlib.sha256(self._file()).hexdigest()
+
+    def _file(self) -> bytes:
+        path = Path(self.weights).expanduser()
+        if not self.weights or not path.is_file():
+            raise ValueError(f"model.weights={self.weights}: no such file; expected {', '.join(WEIGHTS)} or a file")
+        return path.read_bytes()
 
     def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
         """See models.ModelSettings."""
@@ -81,11 +94,11 @@ class EfficientNetB0:
     def load(self, model: nn.Module) -> None:
         """Bring the weights that training begins with into the network.
 
-        Raises NoNetwork where they cannot be downloaded, ValueError or OSError where the file is not theirs.
+        Raises NoNetwork where they cannot be downloaded, ValueError or OSError where the file is not of this network.
         """
         if self.weights == "none":
             return
-        state = _downloaded() if self.weights == "imagenet" else _read(Path(self.weights).expanduser())
+        state = _downloaded() if self.weights == "imagenet" else self._read()
         state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
         expected = model.state_dict()
         state = {re.sub(r"^features\.", "backbone.", key): value for key, value in state.items()}
@@ -98,6 +111,23 @@ class EfficientNetB0:
                 "another shape; expected the state_dict of an EfficientNet-B0"
             )
         model.load_state_dict(expected | state)
+
+    def _read(self) -> dict[str, Tensor]:
+        content = self._file()
+        if hashlib.sha256(content).hexdigest() != self.weights_sha256:
+            raise ValueError(f"model.weights={self.weights}: the file changed; expected sha256 {self.weights_sha256}")
+        try:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"model.weights={self.weights}: no file of weights alone ({type(error).__name__}); expected what "
+                "torch.save makes of a state_dict"
+            ) from error
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError(
+                f"model.weights={self.weights}: expected a state_dict, names with tensors and nothing else"
+            )
+        return state
 
 
 class Headed(nn.Module):
@@ -126,18 +156,9 @@ def _downloaded() -> dict[str, Any]:
             f"model.weights=imagenet: cannot be downloaded ({error}); try again, or give a file, or model.weights=none "
             "for random ones"
         ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:
+    except Exception as error:  # of many kinds, as what lies there is whatever an earlier download left
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise ValueError(
-            f"model.weights={path}: no file of weights alone ({type(error).__name__}); expected what torch.save makes "
-            "of a state_dict"
+            f"model.weights=imagenet: what was downloaded to {folder} is damaged ({type(error).__name__}); delete it "
+            "there and start again"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"model.weights={path}: holds {type(state).__name__}; expected a state_dict")
-    return state
