@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from datasets import audit, duplicates, manifest, partition, prepared, store
+from datasets import audit, duplicates, inpaint, manifest, partition, prepared, repair, store
 from datasets.decoding import Location
 from datasets.manifest import DataError, Row, whole_file
+from datasets.repair import Repair
 from datasets.sources import SOURCES, image_settings
 
 # Raise a number when datasets.duplicates or datasets.audit find something else: it is then looked for again.
@@ -30,7 +31,9 @@ class Dataset:
     images: uint8 (N, height, width, 3), memory-mapped; labels: uint8 (N,), REAL = 0, FAKE = 1; rows: N in the same
     order with their final split; digest: of the manifest; content: digest of the same before it was grouped and split,
     which seeds and folds of one study share; quarantined: how many files could not be used, listed in
-    quarantine.csv beside the manifest; notes: lines for the user about what was found.
+    quarantine.csv beside the manifest; repairs: what was repaired, listed in repaired.csv there; notes: lines for the
+    user about what was found.
+    copies: int64 (K,), the rows that training sees once more, in the place of damaged files.
     first: int64 (files,), the first row of each file; thumbs: uint8 (files, 32, 32, 3); audit: what separates the
     classes besides what they show, see datasets.audit; locate: lists the files anew.
     """
@@ -42,6 +45,8 @@ class Dataset:
     content: str
     manifest: Path
     quarantined: int
+    repairs: list[Repair]
+    copies: np.ndarray
     first: np.ndarray
     thumbs: np.ndarray
     audit: dict[str, Any]
@@ -49,8 +54,9 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
     def indices(self, split: str) -> np.ndarray:
-        """int64 (n,): which rows belong to a split."""
-        return np.flatnonzero(np.array([row.split == split for row in self.rows]))
+        """int64 (n,): which rows belong to a split; some of them twice in training, see `copies`."""
+        inside = np.flatnonzero(np.array([row.split == split for row in self.rows]))
+        return np.concatenate([inside, self.copies]) if split == "train" else inside
 
     @cached_property
     def locations(self) -> list[Location]:
@@ -95,9 +101,14 @@ def prepare(settings: Any, *, data_root: Path, split: bool = True) -> Dataset:
     known = prepared.read(place, stamp)
     if known and (data := _found(known, settings, home)):
         return data
-    packed = store.open_or_pack(SOURCES[settings.source].rows(settings, home), image_settings(settings), home)
+    images = image_settings(settings)
+    if images.inpaint:
+        inpaint.check_library()
+    listing = SOURCES[settings.source].rows(settings, home)
+    packed = store.open_or_pack(listing, images, home)
+    _check_damaged(packed, settings)
     files = [packed.rows[i] for i in packed.first.tolist()]
-    notes = _quarantine_notes(packed, settings)
+    notes = []
     exact = duplicates.count_pairs(files)
     if any(exact.values()):
         notes.append(
@@ -106,7 +117,10 @@ def prepare(settings: Any, *, data_root: Path, split: bool = True) -> Dataset:
     pairs = _near_pairs(packed)
     if note := _near_note(files, pairs, folded=settings.fold is not None):
         notes.append(note)
-    parts = _parts(_grouped(packed, duplicates.group(files, pairs)), settings, split=split)
+    grouped = _grouped(packed, duplicates.group(files, pairs))
+    parts, repairs = partition.Partition(grouped, 0), packed.inpainted
+    if split:
+        parts, repairs = _parts(grouped, packed, listing, settings)
     if parts.leaks:
         fate = "kept, as data.leaks=keep asks" if getattr(settings, "leaks", "drop") == "keep" else "left out"
         notes.append(f"leaks: {parts.leaks:,} images for training also stand in validation or test: {fate}")
@@ -114,12 +128,14 @@ def prepare(settings: Any, *, data_root: Path, split: bool = True) -> Dataset:
     what = "images" if len(files) == len(parts.rows) else f"patches of {len(files):,} pictures"
     notes.append(f"{what}: " + ", ".join(f"{counts[name]:,} {name}" for name in ("train", "val", "test")))
     text = manifest.encoded(parts.rows)
-    digest = hashlib.sha256(text).hexdigest()
+    digest = hashlib.sha256(text + repair.encoded(repairs)).hexdigest()
     path = home / f"split-{digest[:16]}" / "manifest.csv"
     _keep(path, text)
+    repair.write(path.with_name(repair.FILE), repairs)
+    notes = [*_damage_notes(packed, repairs, path.parent), *notes]
     content = hashlib.sha256((packed.folder / "files.csv").read_bytes()).hexdigest()
     known = prepared.Prepared(stamp, packed.folder.name, path.parent.name, digest, content, notes)
-    data = _dataset(known, packed, parts.rows, settings, home)
+    data = _dataset(known, packed, parts.rows, repairs, settings, home)
     if stamp:
         prepared.write(place, known)
     return data
@@ -136,18 +152,21 @@ def _found(known: prepared.Prepared, settings: Any, home: Path) -> Dataset | Non
     """What was prepared earlier; None where some of it is gone or damaged, and must be made anew."""
     with suppress(OSError, ValueError, EOFError):
         path = home / known.split / "manifest.csv"
-        text = path.read_bytes()
-        if hashlib.sha256(text).hexdigest() == known.digest:
+        text, repaired = path.read_bytes(), repair.read(path.with_name(repair.FILE))
+        if hashlib.sha256(text + repaired).hexdigest() == known.digest:
             rows = manifest.decoded(text, path)
             if packed := store.open_whole(home / known.packed, image_settings(settings), rows):
-                return _dataset(known, packed, rows, settings, home)
+                return _dataset(known, packed, rows, repair.decoded(repaired), settings, home)
     return None
 
 
-def _dataset(known: prepared.Prepared, packed: store.Packed, rows: list[Row], settings: Any, home: Path) -> Dataset:
+def _dataset(
+    known: prepared.Prepared, packed: store.Packed, rows: list[Row], repairs: list[Repair], settings: Any, home: Path
+) -> Dataset:
     """The data set of these rows, with quarantine and audit beside its manifest."""
     path = home / known.split / "manifest.csv"
-    _keep(path.with_name("quarantine.csv"), (packed.folder / "quarantine.csv").read_bytes())
+    left_out = repair.left_out(packed.quarantine, packed.inpainted, repairs)
+    _keep(path.with_name("quarantine.csv"), store.encoded_quarantine(left_out))
     return Dataset(
         rows=rows,
         images=packed.images,
@@ -155,7 +174,9 @@ def _dataset(known: prepared.Prepared, packed: store.Packed, rows: list[Row], se
         digest=known.digest,
         content=known.content,
         manifest=path,
-        quarantined=len(packed.quarantine),
+        quarantined=len(left_out),
+        repairs=repairs,
+        copies=packed.rows_of([each.by for each in repairs if each.repair == repair.REPLACED]),
         first=packed.first,
         thumbs=packed.thumbs,
         audit=_audit(path.with_name(AUDIT), rows, packed),
@@ -175,18 +196,37 @@ def _keep(path: Path, data: bytes) -> None:
             handle.write(data)
 
 
-def _parts(rows: list[Row], settings: Any, *, split: bool) -> partition.Partition:
-    if not split:
-        return partition.Partition(rows, 0)
-    return partition.assign(
-        rows,
+def _parts(
+    rows: list[Row], packed: store.Packed, listing: list, settings: Any
+) -> tuple[partition.Partition, list[Repair]]:
+    """The rows with their split, and what is repaired of the damaged files.
+
+    These get their split with all others: one that was completed as any other; one that another is to replace as a
+    group of its own, since nothing is known of what it shows. So as many are repaired as would have been trained on.
+    """
+    bad = dict(packed.quarantine) if getattr(settings, "repair", "") == "replace" else {}
+    lost = [row._replace(group=f"damaged {row.path}") for row, _ in listing if row.path in bad] if bad else []
+    only_train = list(range(len(rows), len(rows) + len(lost)))
+    if not getattr(settings, "repair_test", False):
+        only_train += packed.rows_of([each.path for each in packed.inpainted]).tolist()
+    parts = partition.assign(
+        [*rows, *lost],
         seed=settings.data_seed,
         val_share=getattr(settings, "val_share", 0.1),
         test_share=getattr(settings, "test_share", 0.1),
         drop_leaks=getattr(settings, "leaks", "drop") == "drop",
         fold=settings.fold,
         folds=settings.folds,
+        only_train=only_train,
     )
+    if not lost and not packed.inpainted:
+        return parts, []
+    kept, lost = parts.rows[: len(rows)], parts.rows[len(rows) :]
+    files = [kept[i]._replace(path=packed.name(kept[i])) for i in packed.first.tolist()]
+    used = {row.path for row in files if row.split != "unused"}
+    repairs = [each for each in packed.inpainted if each.path in used]
+    repairs += repair.replace([(row, bad[row.path]) for row in lost], files, settings.data_seed)
+    return partition.Partition(kept, parts.leaks), repairs
 
 
 def _near_pairs(packed: store.Packed) -> np.ndarray:
@@ -228,16 +268,28 @@ def _audit(path: Path, rows: list[Row], packed: store.Packed) -> dict[str, Any]:
     return report
 
 
-def _quarantine_notes(packed: store.Packed, settings: Any) -> list[str]:
-    bad, total = len(packed.quarantine), len(packed.quarantine) + len(packed.first)
-    if not bad:
-        return []
-    path = packed.folder / "quarantine.csv"
+def _check_damaged(packed: store.Packed, settings: Any) -> None:
+    """DataError where more files are damaged, repaired or not, than the settings allow."""
+    damaged = [*packed.quarantine, *((each.path, each.reason) for each in packed.inpainted)]
+    total = len(packed.quarantine) + len(packed.first)
     allowed = getattr(settings, "max_bad", 0.0)
-    if bad > allowed * total:
-        name, reason = packed.quarantine[0]
+    if len(damaged) > allowed * total:
+        name, reason = damaged[0]
+        what = "are damaged" if packed.inpainted else "cannot be used"
+        lists = " and ".join(["quarantine.csv", *([repair.FILE] if packed.inpainted else [])])
         raise DataError(
-            f"{bad} of {total} files cannot be used, more than data.max_bad={allowed} allows; "
-            f"the first is {name}: {reason}; all are listed in {path}"
+            f"{len(damaged)} of {total} files {what}, more than data.max_bad={allowed} allows; "
+            f"the first is {name}: {reason}; all are listed in {packed.folder}/{lists}"
         )
-    return [f"quarantined: {bad} of {total} files, listed with their reasons in {path}"]
+
+
+def _damage_notes(packed: store.Packed, repairs: list[Repair], folder: Path) -> list[str]:
+    total = len(packed.quarantine) + len(packed.first)
+    left_out = repair.left_out(packed.quarantine, packed.inpainted, repairs)
+    notes = []
+    if repairs:
+        notes.append(f"repaired: {len(repairs)} of {total} files, listed with what was done in {folder / repair.FILE}")
+    if left_out:
+        path = folder / "quarantine.csv"
+        notes.append(f"quarantined: {len(left_out)} of {total} files, listed with their reasons in {path}")
+    return notes

@@ -25,8 +25,10 @@ class BuiltSettings:
     val_share, test_share: shares cut by seed from every source that brings no such split, whole groups at a time.
     leaks: drop leaves out training images whose like also stands in validation or test; keep trains on them.
     fold: 0 to folds - 1 makes that part of all images the test split; none: no folds.
-    max_bad: share of files that may be undecodable before it is an error.
+    max_bad: share of files that may be damaged, replaced or not, before it is an error.
     image_size: an int or [height, width]; fit: stretch, center_crop, pad, or patches: up to `patches` a picture.
+    repair: what becomes of a damaged training image: quarantine or replace, see folder.FolderSettings. A file that is
+    no longer what was built is not to be trusted with the rest of its rows, so none is completed.
     """
 
     source: str = "built"
@@ -41,9 +43,12 @@ class BuiltSettings:
     fit: str = "stretch"
     patches: int = 1
     max_bad: float = 0.01
+    repair: str = "quarantine"
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.repair == "inpaint":
+            raise ValueError("data.repair=inpaint: expected quarantine or replace, as a built set holds whole pictures")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,13 @@ class CifakeSettings:
 
     val_share: share of the official training images that becomes validation. leaks: drop leaves out training images
     whose like also stands in validation or test; keep trains on them. fold: 0 to folds - 1 makes that part of all
-    images the test split, the official one forgotten; none: no folds. max_bad: share of files that may be undecodable
-    before it is an error. image_size: an int or [height, width]; fit: stretch, center_crop, pad, or patches: up to
-    `patches` a picture.
+    images the test split, the official one forgotten; none: no folds. max_bad: share of files that may be damaged,
+    repaired or not, before it is an error. image_size: an int or [height, width]; fit: stretch, center_crop, pad, or
+    patches: up to `patches` a picture.
+    repair: what becomes of a damaged training image. quarantine: it is left out; inpaint: a JPEG that was cut short is
+    completed, see datasets.inpaint; replace: another of its class, split and source, drawn by data_seed, is seen twice.
+    It gets its split as any other, and is left out where that is not train. repair_test: inpaint completes those of
+    validation and test, too.
     """
 
     source: str = "cifake"
@@ -55,6 +59,8 @@ class CifakeSettings:
     fit: str = "stretch"
     patches: int = 1
     max_bad: float = 0.01
+    repair: str = "quarantine"
+    repair_test: bool = False
 
     def __post_init__(self) -> None:
         check_settings(self)

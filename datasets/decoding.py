@@ -40,8 +40,9 @@ class Location(Protocol):
 
 
 class Decoded(NamedTuple):
-    """An image read whole: sha256 of its file and its size in bytes; images.Facts of it, before `fit`.
+    """An image read whole, or repaired: sha256 of its file and its size in bytes; images.Facts of it, before `fit`.
 
+    repair: of an image that datasets.inpaint completed: why, what was done, with what; else empty.
     pixels: RGB uint8 (pieces, height, width, 3) after `fit`, one piece unless it is `patches`; thumb: (32, 32, 3), the
     same memory where they are the same.
     They are read-only views of a few MB shared with the neighbours: copy what is to be kept.
@@ -55,6 +56,7 @@ class Decoded(NamedTuple):
     mode: str
     quality: int
     sampling: str
+    repair: list[str]
     pixels: np.ndarray
     thumb: np.ndarray
 

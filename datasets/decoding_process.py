@@ -69,7 +69,7 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             data = location.read()
-            image, facts = decoder.decode(data)
+            image, facts, repair = _decode_or_repair(data, decoder)
             mine = images.pieces(image, settings)
             small = None if own_thumbs else fitting.thumb(image)
         except images.BadImage as error:
@@ -79,12 +79,23 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
         except OSError as error:
             heads.append(f"cannot be read: {images.one_line(error)}")
         else:
-            heads.append([len(mine), hashlib.sha256(data).hexdigest(), len(data), *facts])
+            heads.append([len(mine), hashlib.sha256(data).hexdigest(), len(data), *facts, repair])
             pixels.append(np.ascontiguousarray(mine))
             if small is not None:
                 thumbs.append(np.ascontiguousarray(small))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return heads, pixels + thumbs
+
+
+def _decode_or_repair(data: bytes, decoder: images.Decoder) -> tuple[np.ndarray, images.Facts, list[str]]:
+    try:
+        return *decoder.decode(data), []
+    except images.BadImage as error:
+        if not decoder.settings.inpaint:
+            raise
+        from datasets import inpaint  # only where something is damaged: it costs a child as much as its start
+
+        return inpaint.inpainted(data, decoder.settings, error)
 
 
 if __name__ == "__main__":

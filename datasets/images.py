@@ -39,12 +39,14 @@ class ImageSettings:
 
     size: (height, width) in pixels after `fit`, a key of FITS, or `patches`: up to `patches` pieces of that size cut
     from every image as it is, none overlapping another.
+    inpaint: a JPEG that was cut short is completed, see datasets.inpaint; otherwise it is bad.
     min_side, max_pixels, max_bytes: what lies outside is a BadImage; looked at before any pixel is decoded.
     """
 
     size: tuple[int, int] = (32, 32)
     fit: str = "stretch"
     patches: int = 1
+    inpaint: bool = False
     min_side: int = 8
     max_pixels: int = 50_000_000
     max_bytes: int = 100_000_000
@@ -158,16 +160,16 @@ def _decode(data: bytes, settings: ImageSettings, *, to_fit: bool) -> tuple[np.n
         quality, sampling = jpeg.compression(image) if name == "JPEG" else (0, "")
         scale, beginning = 1, data[: file.tell()] if image.format == "JPEG" else b""
         if name == "JPEG" and to_fit and settings.fit != "patches":
-            sideways = _orientation(image) in SIDEWAYS
+            sideways = orientation(image) in SIDEWAYS
             shown = (height, width) if sideways else (width, height)
             least = fitting.enough(*shown, settings.size, settings.fit)
             scale = jpeg.decode_small(image, least[::-1] if sideways else least)
         image.load()
-        turn = _orientation(image)
-        upright = _upright(_rgb(image, layout), turn)
-        plain = mode == "RGB" and scale == 1 and upright is image
-    shown = upright.size if scale == 1 else (height, width) if turn in SIDEWAYS else (width, height)
-    return np.asarray(upright), Facts(*shown, name, mode, quality, sampling), beginning if plain else b""
+        turn = orientation(image)
+        turned = upright(_rgb(image, layout), turn)
+        plain = mode == "RGB" and scale == 1 and turned is image
+    shown = turned.size if scale == 1 else (height, width) if turn in SIDEWAYS else (width, height)
+    return np.asarray(turned), Facts(*shown, name, mode, quality, sampling), beginning if plain else b""
 
 
 def _rgb(image: Image.Image, layout: str) -> Image.Image:
@@ -202,15 +204,17 @@ def _scaled_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """Of an opened picture as EXIF numbers it; 1 is upright."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - a damaged EXIF block raises as many kinds as a damaged picture, and the pixels are whole
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """The picture as it is to be shown, where it is stored in that orientation."""
+    return image.transpose(TURNS[turn]) if turn in TURNS else image
 
 
 def pieces(image: np.ndarray, settings: ImageSettings) -> np.ndarray:

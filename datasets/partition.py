@@ -2,11 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datasets.manifest import DataError, Row
+
+REPAIRS = ("quarantine", "inpaint", "replace")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ def check_settings(settings: Any) -> None:
         raise ValueError(f"data.leaks={settings.leaks!r}: expected drop or keep")
     if not 0 <= getattr(settings, "max_bad", 0) <= 1:
         raise ValueError(f"data.max_bad={settings.max_bad!r}: expected a share from 0 to 1")
+    if getattr(settings, "repair", REPAIRS[0]) not in REPAIRS:
+        raise ValueError(f"data.repair={settings.repair}: expected {', '.join(REPAIRS[:-1])} or {REPAIRS[-1]}")
+    if getattr(settings, "repair_test", False) and settings.repair != "inpaint":
+        raise ValueError("data.repair_test=true: expected false, unless data.repair is inpaint")
     if settings.data_seed < 0:
         raise ValueError(f"data.data_seed={settings.data_seed!r}: expected 0 or a larger whole number")
     if not 2 <= settings.folds <= 100:
@@ -49,6 +55,7 @@ def assign(
     drop_leaks: bool,
     fold: int | None = None,
     folds: int = 5,
+    only_train: Collection[int] = (),
 ) -> Partition:
     """Give every row its split.
 
@@ -60,6 +67,7 @@ def assign(
 
     fold: 0 to folds - 1; then splits that the source brings are forgotten, all groups are dealt into `folds` parts of
     equal size in every stratum, and this part is the test split: every image is tested in exactly one fold.
+    only_train: places of rows that become `unused` where they are not for training.
     """
     assert all(row.group for row in rows), "rows are grouped before they are split"
     splits = ["train" if fold is not None and row.split != "unused" else row.split or "train" for row in rows]
@@ -68,6 +76,9 @@ def assign(
     else:
         _cut(rows, splits, "test", test_share, seed)
     _cut(rows, splits, "val", val_share, seed, keep_with="test")
+    for index in only_train:
+        if splits[index] != "train":
+            splits[index] = "unused"
     later: dict[str, set[str]] = {"train": set(), "val": set()}
     for row, split in zip(rows, splits, strict=True):
         if split == "test":

@@ -27,7 +27,8 @@ def image_settings(settings: Any) -> ImageSettings:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise ValueError(f"data.image_size={size!r}: expected a whole number or [height, width]")
     fit, patches = getattr(settings, "fit", "stretch"), getattr(settings, "patches", 1)
-    return ImageSettings(size=(pair[0], pair[1]), fit=fit, patches=patches)
+    inpaint = getattr(settings, "repair", "") == "inpaint"
+    return ImageSettings(size=(pair[0], pair[1]), fit=fit, patches=patches, inpaint=inpaint)
 
 
 def settings_for(word: str, data_root: Path) -> Any:

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from datasets import manifest
+from datasets import manifest, repair
 from datasets.decoding import Bad, Decoded, Location, decode_all
 from datasets.fitting import THUMB, are_thumbs
 from datasets.images import ImageSettings
 from datasets.manifest import Row, whole_file
+from datasets.repair import Repair
 
 FIRST_FACT, LAST_FACT = manifest.COLUMNS.index("sha256"), manifest.COLUMNS.index("bytes")
 FACTS = tuple(manifest.COLUMNS[FIRST_FACT : LAST_FACT + 1])
@@ -35,7 +37,8 @@ class Packed:
 
     files: int64 (N,), which file a row comes from, of those that could be decoded: its own, unless there are several
     patches a file; thumbs: uint8 (files, 32, 32, 3), memory-mapped; first: int64 (files,), the first row of each.
-    quarantine: (path, reason) of what could not be decoded; folder: of it all.
+    quarantine: (path, reason) of what could not be decoded; inpainted: what was completed; patches: whether
+    rows are patches, with the number of each behind its file's path; folder: of it all.
     """
 
     rows: list[Row]
@@ -44,7 +47,20 @@ class Packed:
     first: np.ndarray
     thumbs: np.ndarray
     quarantine: list[tuple[str, str]]
+    inpainted: list[Repair]
+    patches: bool
     folder: Path
+
+    def name(self, row: Row) -> str:
+        """The path of the file that a row comes from."""
+        return row.path.rpartition("#")[0] if self.patches else row.path
+
+    def rows_of(self, paths: Sequence[str]) -> np.ndarray:
+        """int64 (n,): the rows of files, by their paths, in the order given; those of one that comes twice, twice."""
+        if not paths:
+            return np.empty(0, np.int64)
+        names = {self.name(self.rows[row]): file for file, row in enumerate(self.first.tolist())}
+        return np.concatenate([np.flatnonzero(self.files == names[path]) for path in paths])
 
 
 def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, folder: Path) -> Packed:
@@ -99,7 +115,10 @@ def _say_others(target: Path) -> None:
 
 
 def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
-    digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, asdict(settings)]).encode())
+    known = asdict(settings)
+    if not settings.inpaint:
+        del known["inpaint"]  # younger than stores that are to be found again
+    digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, known]).encode())
     for row, location in listing:
         digest.update(
             f"{row.path}\0{row.label}\0{row.split}\0{row.source}\0{row.category}\0{location.stamp}\0"
@@ -113,6 +132,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     rows: list[Row] = []
     files: list[int] = []
     quarantine: list[tuple[str, str]] = []
+    inpainted: list[Repair] = []
     shape, small = (*settings.size, 3), (THUMB, THUMB, 3)
     own_thumbs = are_thumbs(settings.size, settings.fit)
     pixels_sha256, block = hashlib.sha256(), bytearray()
@@ -129,6 +149,8 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
                 if row.sha256 not in ("", result.sha256):
                     quarantine.append((row.path, "its bytes are not those that were noted when the data set was built"))
                     continue
+                if result.repair:
+                    inpainted.append(Repair(row.path, *result.repair))
                 block += result.pixels.data
                 if len(block) >= BUFFER:  # many images at once: each call lets the threads of the decoding in between
                     images.write(block)
@@ -155,6 +177,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
     np.save(part / "files.npy", np.array(files, dtype=np.int64))
     manifest.write(part / "files.csv", rows)
     write_quarantine(part / "quarantine.csv", quarantine)
+    repair.write(part / repair.FILE, inpainted)
     facts = {
         "settings": asdict(settings),
         "count": len(rows),
@@ -173,9 +196,16 @@ def with_facts(row: Row, result: Decoded) -> Row:
 
 
 def write_quarantine(path: Path, quarantine: Sequence[tuple[str, str]]) -> None:
-    """What could not be decoded, as CSV: path, reason."""
-    with whole_file(path) as handle:
-        csv.writer(handle, lineterminator="\n").writerows([("path", "reason"), *quarantine])
+    """What could not be decoded, as `encoded_quarantine` gives it."""
+    with whole_file(path, "wb") as handle:
+        handle.write(encoded_quarantine(quarantine))
+
+
+def encoded_quarantine(quarantine: Sequence[tuple[str, str]]) -> bytes:
+    """As CSV: path, reason."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *quarantine])
+    return text.getvalue().encode()
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:
@@ -216,5 +246,7 @@ def _open(target: Path, settings: ImageSettings, rows: list[Row] | None = None) 
         first=np.unique(files, return_index=True)[1],
         thumbs=thumbs,
         quarantine=quarantine,
+        inpainted=repair.decoded(repair.read(target / repair.FILE)),
+        patches=settings.fit == "patches",
         folder=target,
     )

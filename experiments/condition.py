@@ -9,6 +9,7 @@ from typing import Any
 PARTS = ("data", "model", "aug", "train")
 # Settings younger than the first run folders, which keep their digest: left out where they stand at these values.
 YOUNGER: dict[str, dict[str, Any]] = {
+    "data": {"repair": "quarantine", "repair_test": False},
     "model": {"weights_sha256": ""},
     "aug": {"seed_offset": 0, "shuffle_labels": False},
     "train": {

@@ -56,6 +56,7 @@ class Material:
             "content_digest": self.data.content,
             "manifest": str(self.data.manifest),
             "quarantined": self.data.quarantined,
+            "repaired": len(self.data.repairs),
             "notes": self.data.notes,
         }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from detector import checkpoint
 from detector.batches import Pictures
@@ -213,3 +214,26 @@ def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(train, tmp_path):
     assert (
         status == 2 and "last.pt" in err and "delete it to start the run afresh" in err and len(err.splitlines()) == 1
     )
+
+
+def test_a_run_tells_that_damaged_pictures_were_replaced_and_trains_on_others_in_their_place(train, tmp_path):
+    root = tmp_path / "in"
+    for split, count in (("train", 16), ("val", 4), ("test", 4)):
+        for label in ("real", "fake"):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.random.RandomState([count, i, label == "fake", split == "val"]).randint(0, 256, (32, 32, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(root / split / label / f"{i}.png")
+    (root / "train" / "fake" / "3.png").write_bytes(b"torn")
+    words = ["data=folder", f"data.root={root}", "data.max_bad=0.1", f"data_root={tmp_path / 'data'}"]
+    found = {}
+    for repair in ("quarantine", "replace"):
+        status, out, err = train(*words, f"data.repair={repair}", "train.batch_size=31", "train.epochs=1")
+        assert (status, err) == (0, "")
+        [folder] = set(folders(tmp_path / "runs")) - {run.folder for run in found.values()}
+        found[repair] = runs.read(folder)
+    assert "repaired: 1 of 48 files" in out
+    facts = {name: run.provenance for name, run in found.items()}
+    assert [facts[name][key] for name in facts for key in ("quarantined", "repaired")] == [1, 0, 0, 1]
+    assert facts["quarantine"]["data_digest"] != facts["replace"]["data_digest"]
+    assert [run.metrics[0]["step"] for run in found.values()] == [1, 2]  # of 31 and of 32 pictures

@@ -47,6 +47,7 @@ ROOT = Path(shell.__file__).parents[1]
         (["data=cifake"], "python scripts/fetch_cifake.py"),
         (["data=folder"], "data.root is missing"),
         (["data=folder", "data.root=/nowhere"], "data.root=/nowhere: no such folder"),
+        (["data=folder", "data.repair=mend"], "data.repair=mend: expected quarantine, inpaint or replace"),
         (["data=folder", "data.root=x", "data.fit=crop"], "data.fit is 'crop'; expected one of stretch"),
         (["data=folder", "data.root=x", "data.image_size=5000", "model=cnn720"], "data.image_size is (5000, 5000)"),
         (["+epochs=3"], "epochs: no such setting; the root takes data"),

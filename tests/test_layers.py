@@ -19,6 +19,8 @@ MAY_IMPORT = {
 EXCEPTIONS = {
     # FLUX.1-schnell on this machine: imported only where it is asked for
     "datasets/flux/local.py": {"torch", "diffusers"},
+    # the extra, imported only where something is to be in-painted
+    "datasets/inpaint.py": {"cv2"},
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
     # the extra: nothing else needs it

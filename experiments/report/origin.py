@@ -40,7 +40,7 @@ def merged(folders: Sequence[Path]) -> dict[str, Any]:
             report = folder / "audit.json"
             data[fact["data_digest"]] = {
                 "name": folder.parts[-4] if len(folder.parts) > 3 else "",
-                **{key: fact.get(key) for key in ("content_digest", "data_digest", "quarantined", "notes")},
+                **{key: fact.get(key) for key in ("content_digest", "data_digest", "quarantined", "repaired", "notes")},
                 "audit": json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None,
                 "runs": sum(other["data_digest"] == fact["data_digest"] for other in facts),
             }
@@ -77,6 +77,8 @@ def data_card(facts: dict[str, Any], comparisons: Sequence["Comparison"]) -> lis
         report = found["audit"]
         what = [f"content {found['content_digest'][:12]}", f"split {found['data_digest'][:12]}"]
         what.append(f"{found['quarantined'] or 0} files could not be used")
+        if found.get("repaired"):
+            what.append(f"{found['repaired']} were repaired")
         blocks.append(Text(f"{found['name']}: {', '.join(what)}; {found['runs']} runs.", heading=True))
         blocks.append(Bullets(found["notes"] or ["no notes"]))
         text = "\n".join(audit.lines(report)) if report and report["lines"] else ""
