@@ -223,7 +223,7 @@ class Worker:
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": self.training.step, **measured}])
         pairs = {split: (material.rows[split].numpy(), scores[split]) for split in ("val", "test")}
         classes = material.classes if material.by_generator else ()
-        record.write_predictions(self.folder, material.data.rows, material.truth, pairs, classes)
+        record.write_predictions(self.folder, material.data.rows, pairs, labels=material.truth, classes=classes)
         group = "/".join((*self.folder.parts[-4:-1], self.config.digest, material.data.content[:8]))
         shown = (f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", self.material.beside[0]))
         self.tracker.hyperparameters(self.config.flattened(), {name: measured[name] for name in shown}, group)
