@@ -16,6 +16,11 @@ def classes_of(rows: Sequence[Row], name: str) -> tuple[str, ...]:
 
     Raises DataError where fewer than two generators made the training images, or a class has no image in a split.
     """
+    if any(row.source == PHOTOGRAPHS and row.label == FAKE for row in rows):
+        raise DataError(
+            f"task=generator: a generator of the data set {name} is called {PHOTOGRAPHS}, as the photographs are; "
+            "expected another name (NAME=PATH names a source of scripts/build_dataset.py)"
+        )
     there = {split: {_class(row) for row in rows if row.split == split} for split in SPLITS}
     made = sorted(there["train"] - {PHOTOGRAPHS})
     if len(made) < 2:
@@ -23,11 +28,6 @@ def classes_of(rows: Sequence[Row], name: str) -> tuple[str, ...]:
             f"task=generator: the training images of the data set {name} are of {_said(made)}; expected two or more, "
             "such as a set that scripts/build_dataset.py makes of several --fake sources, or data=synthetic "
             "data.evidence=both"
-        )
-    if any(row.source == PHOTOGRAPHS and row.label == FAKE for row in rows):
-        raise DataError(
-            f"task=generator: a generator of the data set {name} is called {PHOTOGRAPHS}, as the photographs are; "
-            "expected another name (NAME=PATH names a source of scripts/build_dataset.py)"
         )
     classes = (PHOTOGRAPHS, *sorted(set.union(*there.values()) - {PHOTOGRAPHS}))
     for split, found in there.items():

@@ -1,13 +1,19 @@
-"""Metrics of several classes, held against scikit-learn, and the loss that trains them, against its definition."""
+"""Several classes: metrics held against scikit-learn, the loss against its definition, training together and alone."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as reference
+from torch import nn
 
 from detector import multiclass
+from detector.batches import Pictures
+from detector.color import View
 from detector.loss import cross_entropies
 from detector.models import MODELS
+from detector.together import Member
+from tests.test_detector_together import CPU, ROWS, alone, begin, close, tiny, together, weights
+from tests.test_detector_together import drawn as pictures_of_two
 
 NAMES = ("real", "flux", "sd")
 
@@ -68,3 +74,20 @@ def test_every_network_has_as_many_logits_as_are_asked_for(name):
     model = MODELS[name]().build(image_size=(32, 32), outputs=3).eval()
     with torch.inference_mode():
         assert model(torch.rand(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_networks_that_are_trained_together_end_where_each_ends_alone():
+    pixels = pictures_of_two().images.numpy()
+    pictures = Pictures(pixels, np.arange(len(pixels)) % 3, CPU)
+
+    def three():
+        return nn.Sequential(*tiny()[:-1], nn.Linear(8, 3))
+
+    members = [Member(begin(seed, three, label_smoothing=0.1), View(), seed) for seed in range(2)]
+    events = together(members, pictures)
+    for seed, (member, said) in enumerate(zip(members, events, strict=True)):
+        expected = begin(seed, three, label_smoothing=0.1)
+        last = alone(expected, pictures, View(), seed)[-1]
+        close(weights(member.training), weights(expected))
+        assert said[-1].scores.shape == (len(ROWS), 3)
+        np.testing.assert_allclose(said[-1].scores, last.scores, rtol=0, atol=1e-9)

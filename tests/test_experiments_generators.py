@@ -12,12 +12,20 @@ from sklearn import metrics as reference
 
 from datasets import assemble, origins, synthetic
 from datasets.manifest import FAKE, REAL, DataError, Row
+from detector.train import NotFinite
 from experiments import compare, events, generators, outcomes, runs, shell, worker
 from experiments.comparison import compare as compared
 from experiments.report import __main__ as report
 
 PLACES = {"red": 0, "green": 1, "blue": 2}  # which channel is lighter in the pictures of a source
-BUILT = ["data=cifake_flux", "data.fit=stretch", "data.val_share=0.2", "data.test_share=0.2", "task=generator"]
+BUILT = [
+    "data=cifake_flux",
+    "data.fit=stretch",
+    "data.patches=1",
+    "data.val_share=0.2",
+    "data.test_share=0.2",
+    "task=generator",
+]
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +128,12 @@ def test_a_resumed_run_is_an_uninterrupted_one(run, tmp_path, monkeypatch):
 
     def stopped(self, event, scores):
         if event.epoch == 2:
-            raise OSError("the power is gone")
+            raise NotFinite("here it stops")
         record(self, event, scores)
 
     with monkeypatch.context() as patch:
         patch.setattr(worker.Worker, "_record_epoch", stopped)
-        assert run("train.epochs=2", f"runs_root={tmp_path / 'cut'}")[0] == 4
+        assert run("train.epochs=2", f"runs_root={tmp_path / 'cut'}")[0] == 5
     status, out, _ = run("train.epochs=2", f"runs_root={tmp_path / 'cut'}")
     assert status == 0 and "resuming after epoch 1" in out
     for name in ("predictions.csv", "metrics.jsonl", "last.pt"):
