@@ -12,6 +12,7 @@ import numpy as np
 from experiments.record import PREDICTED
 from experiments.runs import Untrusted
 
+COLUMNS = [*PREDICTED, "score"]
 OF_CLASS = "score:"  # how the columns begin that hold the scores of several classes
 ROUNDING = 1e-6  # by which the scores of an image may miss 1
 
@@ -81,8 +82,8 @@ def _read(reader: Any) -> tuple[TestSet, list[str]]:
     facts = len(PREDICTED)
     header: list[str] = next(reader, [])
     several = len(header) > facts + 1 and all(name.startswith(OF_CLASS) for name in header[facts:])
-    if tuple(header[:facts]) != PREDICTED or not (several or header[facts:] == ["score"]):
-        raise Untrusted(f"predictions.csv: expected the columns {','.join(PREDICTED)},score or one of each class")
+    if header != COLUMNS and not (several and tuple(header[:facts]) == PREDICTED):
+        raise Untrusted(f"predictions.csv: expected the columns {','.join(COLUMNS)}, or a score of each class")
     classes = tuple(name.removeprefix(OF_CLASS) for name in header[facts:]) if several else ()
     labels_known = {str(number) for number in range(len(classes) or 2)}
     kept: list[list[str]] = []

@@ -188,7 +188,7 @@ class Worker:
         for split in () if material.by_generator else ("val", "test"):
             tracker.scores(event.epoch, split, material.labels[split], scores[split])
         tracker.views(event.epoch, **material.shown(scores["test"], self.pictures))
-        name, word = self.material.beside
+        name, word = material.beside
         _say(
             f"epoch {event.epoch}/{self.config.train.epochs}  train accuracy {measured['train/accuracy']:.4f}  "
             f"val accuracy {measured['val/accuracy']:.4f}  val {word} {measured[f'val/{name}']:.4f}  "
@@ -225,7 +225,7 @@ class Worker:
         classes = material.classes if material.by_generator else ()
         record.write_predictions(self.folder, material.data.rows, pairs, labels=material.truth, classes=classes)
         group = "/".join((*self.folder.parts[-4:-1], self.config.digest, material.data.content[:8]))
-        shown = (f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", self.material.beside[0]))
+        shown = (f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", material.beside[0]))
         self.tracker.hyperparameters(self.config.flattened(), {name: measured[name] for name in shown}, group)
         return measured
 
