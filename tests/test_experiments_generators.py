@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 from datasets import assemble, origins, synthetic
 from datasets.manifest import FAKE, REAL, DataError, Row
 from detector.train import NotFinite
-from experiments import compare, events, generators, outcomes, runs, shell, worker
+from experiments import compare, events, generators, material, outcomes, runs, shell, worker
 from experiments.comparison import compare as compared
 from experiments.report import __main__ as report
 
@@ -91,6 +91,8 @@ def test_two_generators_are_told_apart_and_what_is_written_is_what_scikit_learn_
 def test_runs_are_compared_by_what_is_right_and_never_with_those_of_the_other_task(run, tmp_path, monkeypatch, capsys):
     for words in (["aug=none"], ["aug=grayscale"], ["aug=none", "task=detection"], ["aug=grayscale", "task=detection"]):
         assert run("train.epochs=2", *words)[0] == 0
+        [pictures] = material._pictures.values()
+        assert set(pictures.labels.tolist()) == ({0, 1} if "task=detection" in words else {0, 1, 2})
     found = outcomes.find(tmp_path / "runs")
     assert found.refused == [] and len(found.outcomes) == 4
     comparisons, refused = compared(found.outcomes)
