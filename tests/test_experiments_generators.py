@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 from datasets import assemble, origins, synthetic
 from datasets.manifest import FAKE, REAL, DataError, Row
 from detector.train import NotFinite
-from experiments import compare, events, generators, material, outcomes, runs, shell, worker
+from experiments import compare, events, generators, jobs, material, outcomes, runs, shell, worker
 from experiments.comparison import compare as compared
 from experiments.report import __main__ as report
 
@@ -168,3 +168,12 @@ def test_both_kinds_of_evidence_are_two_sources_of_half_the_fakes_each():
     assert {row.source for row, _ in listing if row.label == REAL} == {"synthetic"}
     plain = dict(synthetic.rows(synthetic.SyntheticSettings(evidence="chroma", train=8, val=4, test=4)))
     assert all(plain[row].read() == place.read() for row, place in listing if row.label == REAL)
+
+
+def test_the_task_is_part_of_the_digest_where_it_is_not_the_first_one():
+    plain, explicit, other = (jobs.configured(words) for words in ([], ["task=detection"], ["task=generator"]))
+    assert plain.digest == explicit.digest == "48e22339cb"  # as before there was another task
+    assert other.digest != plain.digest and other.flattened()["task"] == "generator"
+    assert runs.condition_of(other.as_dict()) == (other.condition(), other.digest)
+    before = {key: value for key, value in plain.as_dict().items() if key != "task"}
+    assert runs.condition_of(before) == (plain.condition(), plain.digest)
