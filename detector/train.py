@@ -37,8 +37,7 @@ class NotFinite(ArithmeticError):
 
 @dataclass(frozen=True)
 class Steps:
-    """Some steps just done: their numbers (from 1, over the whole run), losses and learning rates; images so far in
-    this epoch."""
+    """Steps just done: their numbers (from 1, over the whole run), losses, learning rates; images so far this epoch."""
 
     steps: list[int]
     losses: list[float]
