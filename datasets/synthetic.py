@@ -17,7 +17,8 @@ from datasets.partition import check_settings
 
 LAW = 1  # raise it when the same settings draw other pictures
 SPLITS = ("train", "val", "test")
-EVIDENCE = ("chroma", "luma", "none")
+EVIDENCE = ("chroma", "luma", "both", "none")
+GENERATORS = ("chroma", "luma")  # of both, in turn
 SIDES = (8, 1024)
 
 SMALLEST_RADIUS = 1.5  # pixels; from here to LARGEST_RADIUS the leaves' number falls as radius ** -3
@@ -33,7 +34,8 @@ ZIPPER = 0.06  # how unequal the gain of a transposed convolution is from one pi
 class SyntheticSettings:
     """Settings of `data=synthetic`.
 
-    evidence: where fakes differ from reals: chroma, luma or none.
+    evidence: where fakes differ from reals: chroma, luma or none; both: in chroma or in luma, half of the fakes each,
+    as two sources beside that of the reals.
     strength: each fake's plane is a blend of original and distorted; the weight of the distorted one is drawn uniformly
     between 0 and strength, so that a few fakes cannot be told however well a network is trained.
     image_size: an int or [height, width]; train, val, test: pictures in each split, half of them fake.
@@ -54,7 +56,7 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         if self.evidence not in EVIDENCE:
-            raise ValueError(f"data.evidence={self.evidence}: expected chroma, luma or none")
+            raise ValueError(f"data.evidence={self.evidence}: expected chroma, luma, both or none")
         if not _is_number(self.strength) or not 0 <= self.strength <= 1:
             raise ValueError(f"data.strength={self.strength}: expected a number from 0 to 1")
         sides = _sides(self.image_size)
@@ -114,8 +116,11 @@ def rows(settings: SyntheticSettings) -> list[tuple[Row, Drawing]]:
         for label in (REAL, FAKE):
             for index in range(getattr(settings, split) // 2):
                 path = f"{split}/{NAME_OF_LABEL[label]}/{index:05d}.jpg"
-                row = Row(path=path, label=label, split=split, source=settings.source)
-                law = (settings.evidence, float(settings.strength), settings.data_seed)
+                source, evidence = settings.source, settings.evidence
+                if label == FAKE and evidence == "both":
+                    source = evidence = GENERATORS[index % len(GENERATORS)]
+                row = Row(path=path, label=label, split=split, source=source)
+                law = (evidence, float(settings.strength), settings.data_seed)
                 listing.append((row, Drawing(split, label, index, height, width, *law)))
     return listing
 

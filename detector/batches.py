@@ -14,7 +14,8 @@ AHEAD = 4  # batches that the streaming thread prepares before they are asked fo
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 RGB (B, 3, H, W) in [0, 1], channels last; labels: float32 (B,); rows: int64 (B,)."""
+    """images: float32 RGB (B, 3, H, W) in [0, 1], channels last; labels: float32 (B,), 1 for FAKE or the number
+    of a class; rows: int64 (B,)."""
 
     images: Tensor
     labels: Tensor

@@ -20,8 +20,8 @@ class TrainSettings:
     schedule: a key of SCHEDULES. step: times `decay` every decay_every epochs; plateau: times `decay` when validation
     accuracy has not risen for more than decay_patience epochs; cosine: to 0 over the whole run; one_cycle: torch's, of
     the whole run.
-    label_smoothing: from 0 to below 1, labels become that much of .5. ema: decay a step of averaged weights, which are
-    those that are tested; 0: none.
+    label_smoothing: from 0 to below 1, labels become that much of .5; of several classes, of their even
+    share. ema: decay a step of averaged weights, which are those that are tested; 0: none.
     precision: fp32 (CUDA multiplies in TF32), or bf16 (autocast); the colour view stays float32.
     keep: last or best, the epoch whose weights are tested; best is by validation accuracy, the first of equals.
     patience: epochs without a better validation accuracy after which it ends, with keep=best; null: none.

@@ -15,7 +15,7 @@ from detector.dropout import drawing, image_keys
 
 class Stacked(nn.Module):
     """Networks of one kind as one in training: images (N * B, ...), each network's after those of the one before, ->
-    logits (N * B, 1). Every weight is a tensor of theirs along a new first dimension.
+    logits (N * B, outputs). Every weight is a tensor of theirs along a new first dimension.
 
     way: a key of WAYS, how the convolutions of all are calculated; torch.vmap does the rest.
     """

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,6 +17,7 @@ from detector.augment import build_augment
 from detector.batches import Batch, Pictures
 from detector.color import View
 from detector.dropout import drawing
+from detector.loss import cross_entropies
 from detector.optimizers import build_optimizer, build_schedule
 from detector.phases import Judge, freeze, set_training
 from detector.predict import probabilities
@@ -37,8 +37,7 @@ class NotFinite(ArithmeticError):
 
 @dataclass(frozen=True)
 class Steps:
-    """Some steps just done: their numbers (from 1, over the whole run), losses and learning rates; images so far in
-    this epoch."""
+    """Steps just done: their numbers (from 1, over the whole run), losses, learning rates; images so far this epoch."""
 
     steps: list[int]
     losses: list[float]
@@ -48,8 +47,8 @@ class Steps:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch just done: its number from 1; scores (n,) and rows (n,) as seen in training, dropout and view included;
-    seconds of training alone, of all that are trained together."""
+    """An epoch just done: its number from 1; scores (n,), of several classes (n, classes), and rows (n,) as seen in
+    training, dropout and view included; seconds of training alone, of all that are trained together."""
 
     epoch: int
     scores: np.ndarray
@@ -268,7 +267,7 @@ def gradients(
     keys: Tensor,
     augment: View = NOTHING,
 ) -> tuple[Tensor, Tensor]:
-    """Those of one step, left in the parameters; returns logits (N, B) and each one's mean loss (N,).
+    """Those of one step, left in the parameters; returns logits (N, B, outputs) and each one's mean loss (N,).
 
     keys: int64 (USES, N) on the device. The batch holds N * B pictures. No generator is drawn from and nothing is asked
     of the device, so that a CUDA graph can hold all of it.
@@ -278,12 +277,9 @@ def gradients(
     images = augment(batch.images, geometry_keys, batch.rows) if augment.steps else batch.images
     images = view(images, view_keys, batch.rows).to(next(model.parameters()).dtype)
     with arithmetic.of_network(images.device, settings.precision), drawing(numbers(dropout_keys, batch.rows)):
-        logits = model(images).unflatten(0, (keys.shape[1], -1)).squeeze(2)
+        logits = model(images).unflatten(0, (keys.shape[1], -1))
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    labels = batch.labels.to(logits.dtype).view_as(logits)
-    if settings.label_smoothing:
-        labels = labels * (1 - settings.label_smoothing) + settings.label_smoothing / 2
-    losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+    losses = cross_entropies(logits, batch.labels, settings.label_smoothing).mean(1)
     training.optimizer.zero_grad(set_to_none=True)
     losses.sum().backward()
     return logits.detach(), losses.detach()

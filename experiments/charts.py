@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from detector import multiclass
 from experiments import paired, tables
 from experiments.figures import INK, NAMES, STYLE
 
 if TYPE_CHECKING:
     from experiments.comparison import Arm, Comparison
+    from experiments.outcomes import Outcome
 
 MOST_LINES = 8  # arms in one panel of curves, the baseline among them: there are no more colours
 MOST_ROWS = 60  # arms in a forest plot
@@ -120,28 +122,38 @@ def curves(arm: "Arm", metric: str) -> np.ndarray:
 
 
 def confusions(comparison: "Comparison") -> Figure:
-    """Confusion matrices at score 0.5 of the baseline and of each arm: mean counts and shares over the runs."""
-    arms = panel(comparison)
+    """Confusion matrices at score 0.5, of generators by the largest score, of the baseline and of each arm: mean counts
+    and shares over the runs."""
+    arms, names = panel(comparison), comparison.test.classes or NAMES
+    wide = max(2.7, 0.7 + 0.8 * len(names))
     abreast = min(4, len(arms))
     rows = -(-len(arms) // abreast)
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        figure = Figure(figsize=(2.7 * abreast, 3.0 * rows), dpi=100, layout="constrained")
+        figure = Figure(figsize=(wide * abreast, (wide + 0.3) * rows), dpi=100, layout="constrained")
         for place, (arm, name) in enumerate(arms, start=1):
             axes = figure.add_subplot(rows, abreast, place)
             axes.set_title("\n".join(_broken(name.replace("_", " "))), fontsize=11)
             axes.set_xlabel("called by the network" if place > len(arms) - abreast else "")
             axes.set_ylabel("what it is" if place % abreast == 1 or abreast == 1 else "")
-            counts = np.mean([confusion(run.test.labels, run.correct) for run in arm.members], axis=0)
+            counts = np.mean([counts_of(run) for run in arm.members], axis=0)
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (row, column), count in np.ndenumerate(counts):
                 ink = "white" if shares[row, column] > 0.65 else INK
                 words = f"{100 * shares[row, column]:.1f} %\n{count:,.0f}"
                 axes.text(column, row, words, ha="center", va="center", color=ink)
-            axes.set_xticks((0, 1), NAMES)
-            axes.set_yticks((0, 1), NAMES, rotation=90, va="center")
+            axes.set_xticks(range(len(names)), names)
+            axes.set_yticks(range(len(names)), names, rotation=90, va="center")
             axes.grid(False)
     return figure
+
+
+def counts_of(run: "Outcome") -> np.ndarray:
+    """int64 (K, K): row = what an image is, column = what it was called; those of generators need the run's scores."""
+    if run.by_generator:
+        assert run.scores is not None
+        return multiclass.confusion(run.scores, run.test.labels)
+    return confusion(run.test.labels, run.correct)
 
 
 def confusion(labels: np.ndarray, correct: np.ndarray) -> np.ndarray:

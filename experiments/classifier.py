@@ -15,7 +15,7 @@ from detector.batches import Pictures
 from detector.color import View, build_view
 from detector.predict import predict
 from detector.randomness import derive
-from experiments import ensemble, runs
+from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
 from experiments.runs import Run, Untrusted
 
@@ -70,6 +70,8 @@ def _finished(folder: Path) -> Run:
         raise Unfinished(f"{folder}: {error}") from error
     if found is None:
         raise Unfinished(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
+    if (task := found[0].config.get("task", condition.DETECTION)) != condition.DETECTION:
+        raise Unfinished(f"{folder}: a run of task={task}; expected one that tells real from fake")
     return found[0]
 
 

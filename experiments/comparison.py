@@ -86,7 +86,14 @@ class Comparison:
     def title(self) -> str:
         """One line that no other family of the same runs has, but for settings that seldom differ."""
         content = self.baseline.members[0].facts["content_digest"][:8]
-        return f"{self.data} ({content}), {self.model}, {self.recipe}, {self.settings['train']['epochs']:g} epochs"
+        task = ", which generator" if self.by_generator else ""
+        epochs = f"{self.settings['train']['epochs']:g} epochs"
+        return f"{self.data} ({content}), {self.model}, {self.recipe}, {epochs}{task}"
+
+    @property
+    def by_generator(self) -> bool:
+        """Whether its runs tell which generator made an image, and not real from fake."""
+        return "task" in self.settings
 
 
 def compare(
@@ -184,7 +191,7 @@ def _together(tests: Sequence[TestSet]) -> TestSet:
         return tests[0]
     columns = ("labels", "groups", "rows", "sources", "paths")
     joined = {name: np.concatenate([getattr(test, name) for test in tests]) for name in columns}
-    return TestSet(digest="+".join(test.digest for test in tests), **joined)
+    return TestSet(digest="+".join(test.digest for test in tests), classes=tests[0].classes, **joined)
 
 
 def _arm(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("data", "model", "aug", "train")
+DETECTION = "detection"  # the task of the first run folders
 # Settings younger than the first run folders, which keep their digest: left out where they stand at these values.
 YOUNGER: dict[str, dict[str, Any]] = {
     "data": {"repair": "quarantine", "repair_test": False},
@@ -20,9 +21,12 @@ YOUNGER: dict[str, dict[str, Any]] = {
 }
 
 
-def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[int]) -> dict[str, Any]:
+def condition_of(
+    parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[int], task: str = DETECTION
+) -> dict[str, Any]:
     """Every setting that makes the result, as plain values; what means the same is the same: 8 and 8.0, one folder by
-    two ways. parts: the settings of PARTS, by name; image_size: what that of the data means, [32, 32] for 32."""
+    two ways. parts: the settings of PARTS, by name; image_size: what that of the data means, [32, 32] for 32; task: a
+    part of its own where it is not detection."""
     settings = {part: dict(parts[part]) for part in PARTS}
     for key in ("name", "space", "factor", "strength"):  # what the operations already say
         settings["aug"].pop(key, None)
@@ -39,6 +43,8 @@ def condition_of(parts: Mapping[str, Mapping[str, Any]], image_size: Sequence[in
     settings["data"]["image_size"] = list(image_size)
     if "root" in settings["data"]:
         settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().resolve())
+    if task != DETECTION:
+        settings["task"] = {"name": task}
     return _plain(settings)
 
 

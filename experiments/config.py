@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from datasets.build import SOURCES, image_settings
 from detector.metrics import METRICS
 from experiments import condition
+from experiments.generators import TASKS
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a sweep reads the settings of its data while others import it
     from detector.models import ModelSettings
@@ -73,6 +74,7 @@ class PlanSettings:
 class Config:
     """Settings of the parts, the seed, and how and where things run and lie.
 
+    task: detection, real against fake, or generator, see experiments.generators.
     threads: of one run on the CPU; jobs: runs of a sweep side by side; None is auto, see conf/config.yaml.
     allocator: keep or system, see experiments.allocator.
     """
@@ -89,6 +91,7 @@ class Config:
     data_root: Path
     jobs: int | None = None
     allocator: str = "keep"
+    task: str = condition.DETECTION
 
     @property
     def digest(self) -> str:
@@ -106,7 +109,7 @@ class Config:
     def condition(self) -> dict[str, Any]:
         """Every setting that makes the result, see experiments.condition."""
         parts = {part: dataclasses.asdict(getattr(self, part)) for part in condition.PARTS}
-        return condition.condition_of(parts, image_settings(self.data).size)
+        return condition.condition_of(parts, image_settings(self.data).size, self.task)
 
     def flattened(self) -> dict[str, Any]:
         """The settings that make the result, as one level of names for TensorBoard's table; lists as text.
@@ -115,6 +118,8 @@ class Config:
         details.
         """
         names = {"aug": self.aug.name, "data": self.data.name, "model": self.model.name, "recipe": self.train.name}
+        if self.task != condition.DETECTION:
+            names["task"] = self.task
         details = {
             f"settings.{part}.{key}": value if isinstance(value, bool | int | float | str) else str(value)
             for part, settings in self.condition().items()
@@ -155,6 +160,7 @@ def from_hydra(composed: DictConfig) -> Config:
             threads=whole_or_auto("threads", composed.threads),
             jobs=whole_or_auto("jobs", composed.get("jobs")),
             allocator=_one_of("allocator", composed.get("allocator", "keep"), ALLOCATORS),
+            task=_one_of("task", composed.get("task", condition.DETECTION), TASKS),
             runs_root=Path(str(composed.runs_root)).expanduser(),
             data_root=Path(str(composed.data_root)).expanduser(),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from datasets.manifest import Row, whole_file
-from experiments import record, runs, shell
+from experiments import condition, record, runs, shell
 from experiments.predictions import COLUMNS
 from experiments.runs import Run, Untrusted
 
@@ -89,6 +89,8 @@ def check(members: Sequence[Run]) -> None:
         raise NotAlike(f"{there}: expected two or more finished runs to average")
     first, *others = members
     for run in members:
+        if (task := run.config.get("task", condition.DETECTION)) != condition.DETECTION:
+            raise NotAlike(f"{run.folder}: a run of task={task}; expected runs that tell real from fake")
         if is_one(run.config["aug"]):
             raise NotAlike(f"{run.folder}: is an ensemble; expected runs that were trained")
     for run in others:

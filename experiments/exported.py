@@ -77,7 +77,8 @@ def read(folder: Path) -> Found:
     for _, fields in table:
         places.append(numbers[fields["test"]])
         numbers[fields["test"]] += 1
-    tests = _tests(folder / IMAGES, numbers)
+    several = {fields["test"] for _, fields in table if '"task":' in fields["settings"]}
+    tests = _tests(folder / IMAGES, numbers, several)
     outcomes = []
     for (line, fields), place in zip(table, places, strict=True):
         where = f"{RUNS} line {line}"
@@ -121,8 +122,8 @@ def _outcome(where: str, fields: dict[str, str], test: TestSet, correct: np.ndar
     )
 
 
-def _tests(path: Path, numbers: dict[str, int]) -> dict[str, tuple[TestSet, np.ndarray]]:
-    """Each test set with what its runs called rightly, bool (N, runs)."""
+def _tests(path: Path, numbers: dict[str, int], several: set[str]) -> dict[str, tuple[TestSet, np.ndarray]]:
+    """Each test set with what its runs called rightly, bool (N, runs); several: those of more classes than two."""
     columns: dict[str, list[dict[str, str]]] = defaultdict(list)
     for line, fields in _table(path, IMAGE_COLUMNS):
         wanted, digits = numbers.get(fields["test"], 0), fields["correct"]
@@ -131,14 +132,15 @@ def _tests(path: Path, numbers: dict[str, int]) -> dict[str, tuple[TestSet, np.n
                 f"{path}, line {line}: correct is {digits[:20]!r}, {len(digits)} characters; expected {wanted} of 0 "
                 f"and 1, one for each run of {RUNS} with test set {fields['test']!r}"
             )
-        if not (fields["row"].isdecimal() and fields["group"].isdecimal() and fields["label"] in ("0", "1")):
+        known = fields["label"] in ("0", "1") or (fields["label"].isdecimal() and fields["test"] in several)
+        if not (fields["row"].isdecimal() and fields["group"].isdecimal() and known):
             raise TableError(f"{path}, line {line}: row and group are expected to be whole numbers, label 0 or 1")
         columns[fields["test"]].append(fields)
     tests = {}
     for name, images in columns.items():
         rows, labels, groups = (np.array([int(image[key]) for image in images]) for key in ("row", "label", "group"))
         sources = np.array([image["source"] for image in images])
-        test = TestSet(name, labels.astype(np.uint8), groups, rows, sources, np.array([], dtype=str))
+        test = TestSet(name, labels, groups, rows, sources, np.array([], dtype=str))
         correct = np.frombuffer("".join(image["correct"] for image in images).encode(), dtype=np.uint8) == ord("1")
         tests[name] = (test, correct.reshape(len(images), -1))
     return tests

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -55,17 +56,34 @@ def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Figur
     """Counts and shares of each class; a picture is called fake where its score is at least `threshold`."""
     cells = metrics.confusion(scores, labels, threshold=threshold)
     counts = np.array([[cells.true_negatives, cells.false_positives], [cells.false_negatives, cells.true_positives]])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = _figure(f"fake from {threshold:.3g} on", xlabel="predicted", ylabel="actual")
+    _cells(axes, counts, size=17)
+    axes.set_xticks((0, 1), NAMES)
+    axes.set_yticks((0, 1), NAMES, rotation=90, va="center")
+    return figure
+
+
+def confusion_by_class(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """Counts (K, K), row = what a picture is, column = what it was called, each with its share of the row."""
+    side = 2.2 + 0.95 * len(names)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(side, side), dpi=100, layout="constrained")  # the names have any length
+        axes = figure.add_subplot(title="who made it", xlabel="predicted", ylabel="actual")
+    _cells(axes, counts, size=12)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    return figure
+
+
+def _cells(axes: Axes, counts: np.ndarray, *, size: int) -> None:
+    """Counts and shares of each row as a field of blue squares."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
         ink = "white" if share > 0.5 else INK
-        axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=ink, fontsize=17)
-    axes.set_xticks((0, 1), NAMES)
-    axes.set_yticks((0, 1), NAMES, rotation=90, va="center")
+        axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=ink, fontsize=size)
     axes.grid(False)
-    return figure
 
 
 def _figure(title: str, *, xlabel: str, ylabel: str):

@@ -6,26 +6,28 @@ import numpy as np
 import torch
 
 from datasets import audit, build
-from datasets.manifest import FAKE, REAL, DataError
+from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, DataError
 from detector.batches import Pictures
 from detector.color import build_view
 from detector.predict import predict
 from detector.randomness import derive, permutation
 from detector.train import NotFinite
 from experiments.config import Config, ConfigError
-from experiments.measures import groups, measure, members
+from experiments.generators import classes_of, labels_of
+from experiments.measures import groups, measure, measure_classes, members
 
 _prepared: dict[str, build.Dataset] = {}
-_pictures: dict[tuple[str, torch.device], Pictures] = {}
+_pictures: dict[tuple[str, str, torch.device], Pictures] = {}
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
 
 
 class Material:
     """Everything of a run that does not change while it is trained.
 
-    seed: of all that is drawn; rows: int64 of each split; labels: the true ones of each split, uint8; sources: of each
-    split the places of each group that is measured for itself; views: of training (`train`) and testing (`eval`);
-    unit: what a row is called.
+    seed: of all that is drawn; rows: int64 of each split; classes: what a picture may be called; outputs: of the
+    network; truth: the number of every row's class, labels: the same of each split; sources: of each split the places
+    of each group that is measured for itself; beside: the metric that is said beside accuracy, and in words; views: of
+    training (`train`) and testing (`eval`); unit: what a row is called.
     """
 
     def __init__(self, config: Config):
@@ -34,8 +36,17 @@ class Material:
         self.device = choose_device(config.device)
         self.data = data = prepared(config)
         self.rows = {split: torch.from_numpy(data.indices(split)) for split in ("train", "val", "test")}
-        self.labels = {split: data.labels[rows.numpy()] for split, rows in self.rows.items()}
-        found = groups(data.rows)
+        self.by_generator = config.task == "generator"
+        if self.by_generator:
+            self.classes = classes_of(data.rows, config.data.name)
+            self.truth, self.outputs = labels_of(data.rows, self.classes), len(self.classes)
+            self.beside = ("balanced_accuracy", "balanced accuracy")
+        else:
+            self.classes = tuple(NAME_OF_LABEL[label] for label in (REAL, FAKE))
+            self.truth, self.outputs = data.labels, 1
+            self.beside = ("auc", "AUC")
+        self.labels = {split: self.truth[rows.numpy()] for split, rows in self.rows.items()}
+        found = {} if self.by_generator else groups(data.rows)
         self.sources = {
             split: members([data.rows[i] for i in rows.tolist()], found) if found else {}
             for split, rows in self.rows.items()
@@ -65,26 +76,39 @@ class Material:
         anew among the training images. Runs on the same data share them, where the labels are true."""
         if self.config.aug.shuffle_labels:
             return Pictures(self.data.images, self.shown_labels(), self.device)
-        key = (self.data.digest, self.device)
+        key = (self.config.task, self.data.digest, self.device)
         if key not in _pictures:
             _pictures.clear()  # those of other data may fill the device
-            _pictures[key] = Pictures(self.data.images, self.data.labels, self.device)
+            _pictures[key] = Pictures(self.data.images, self.truth, self.device)
         return _pictures[key]
 
     def shown_labels(self) -> np.ndarray:
-        """The labels as training sees them, uint8 (N,)."""
+        """The labels as training sees them, (N,)."""
         if not self.config.aug.shuffle_labels:
-            return self.data.labels
-        labels, rows = self.data.labels.copy(), self.rows["train"].numpy()
+            return self.truth
+        labels, rows = self.truth.copy(), self.rows["train"].numpy()
         labels[rows] = labels[rows[permutation(self.seed, 0, len(rows)).numpy()]]
         return labels
 
     def measured(self, split: str, scores: np.ndarray, threshold: float | None = None) -> dict[str, float]:
-        """All metrics of a split's scores, float64 (n,), see experiments.measures."""
+        """All metrics of a split's scores, float64 (n,) or (n, classes), see experiments.measures."""
+        if self.by_generator:
+            return measure_classes(split, scores, self.labels[split], self.classes)
         return measure(split, scores, self.labels[split], self.sources[split], threshold=threshold)
 
+    def measured_in_training(self, scores: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """The same of an epoch's training images, `rows` in the order of their scores."""
+        if self.by_generator:
+            return measure_classes("train", scores, self.truth[rows], self.classes)
+        return measure("train", scores, self.truth[rows], {}, threshold=None)
+
+    def called(self, scores: np.ndarray) -> np.ndarray:
+        """The number of the class that each score, float64 (n,) or (n, classes), calls its picture: int64 (n,)."""
+        return scores.argmax(axis=1) if self.by_generator else (scores >= 0.5).astype(np.int64)
+
     def scores(self, model: torch.nn.Module, pictures: Pictures) -> dict[str, np.ndarray]:
-        """The network's scores of validation and test, float64 (n,) each; NotFinite where they are not numbers."""
+        """The network's scores of validation and test, float64 (n,) or (n, classes) each; NotFinite where they are not
+        numbers."""
         key, precision = derive(self.seed, "evaluation"), self.config.train.precision
         scores = {
             split: predict(model, pictures, self.rows[split], self.views["eval"], key=key, precision=precision)
@@ -95,8 +119,9 @@ class Material:
         return scores
 
     def shown(self, test_scores: np.ndarray, pictures: Pictures) -> dict[str, Any]:
-        """The same eight real and eight fake test pictures before and after the view, with label and score."""
-        labels = self.labels["test"]
+        """The same eight real and eight fake test pictures before and after the view, with label and score of fake."""
+        labels = np.minimum(self.labels["test"], FAKE)
+        of_fake = 1 - test_scores[:, 0] if self.by_generator else test_scores
         places = np.concatenate([np.flatnonzero(labels == label)[:SHOWN] for label in (REAL, FAKE)])
         rows = self.rows["test"][torch.from_numpy(places)]
         batch = next(iter(pictures.batches(rows, len(rows))))
@@ -104,7 +129,7 @@ class Material:
             after = self.views["eval"](batch.images, derive(self.seed, "evaluation"), batch.rows)
         pixels = (after[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         before = np.asarray(self.data.images[rows.numpy()])
-        return {"before": before, "after": pixels, "labels": labels[places], "scores": test_scores[places]}
+        return {"before": before, "after": pixels, "labels": labels[places], "scores": of_fake[places]}
 
 
 def prepared(config: Config) -> build.Dataset:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from datasets.manifest import FAKE, REAL, Row
+from detector import multiclass
 from detector.metrics import evaluate
 
 
@@ -51,3 +52,8 @@ def measure(
         measured = evaluate(scores[places], labels[places], threshold=threshold)
         named |= {f"{split}/{part}/{name}": value for name, value in measured.items()}
     return named
+
+
+def measure_classes(split: str, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Every metric of detector.multiclass as `split/metric`; scores (N, classes), labels (N,)."""
+    return {f"{split}/{name}": value for name, value in multiclass.evaluate(scores, labels, classes).items()}

@@ -27,7 +27,8 @@ class Outcome:
     where: its folder, or the line of a table; settings: what makes the result besides aug, the family it belongs to;
     view: aug's settings; plan: what was decided beforehand; facts: where it comes from; metrics: of its last line,
     test/..., val/... and view/..., nan where there is no number; history: val/... and train/... along epochs.
-    correct: bool (N,), called rightly at .5; scores: float64 (N,), None where they were not exported.
+    correct: bool (N,), called rightly at .5, of several classes by the largest score; scores: float64 (N,) or
+    (N, classes), None where they were not exported.
     """
 
     where: str
@@ -48,6 +49,11 @@ class Outcome:
     test: TestSet
     correct: np.ndarray
     scores: np.ndarray | None
+
+    @property
+    def by_generator(self) -> bool:
+        """Whether its task was which generator, and not real against fake."""
+        return "task" in self.settings
 
 
 @dataclass(frozen=True)
@@ -103,10 +109,11 @@ def order(outcome: Outcome) -> tuple:
 
 
 def agreeing(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[str]]:
-    """The outcomes whose test images are those of most runs on the same manifest, and a line for each other one."""
-    members: dict[str, list[Outcome]] = defaultdict(list)
+    """The outcomes whose test images are those of most runs of their task on the same manifest, and a line for each
+    other one."""
+    members: dict[tuple[str, bool], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        members[outcome.facts["data_digest"]].append(outcome)
+        members[outcome.facts["data_digest"], outcome.by_generator].append(outcome)
     kept, refused = [], []
     for same in members.values():
         times = Counter(outcome.test.digest for outcome in same)
@@ -174,7 +181,7 @@ def _outcome(run: runs.Run, predictions: bytes, known: dict[bytes, TestSet]) -> 
         history={key: [_number(line.get(key)) for line in epochs] for key in keys},
         images_per_second=provenance["processes"][-1].get("images_per_second"),
         test=test,
-        correct=(scores >= 0.5) == (test.labels == 1),
+        correct=((scores >= 0.5) == (test.labels == 1)) if scores.ndim == 1 else scores.argmax(axis=1) == test.labels,
         scores=scores,
     )
 

@@ -33,6 +33,7 @@ DECISIVE = (
     "experiments/material.py",
     "experiments/worker.py",
 )
+PREDICTED = ("row", "split", "path", "label", "source", "group")  # columns of predictions.csv before the scores
 RESULT_FILES = ("config.yaml", "metrics.jsonl", "predictions.csv")
 
 
@@ -107,16 +108,25 @@ def write_audit(folder: Path, report: Mapping[str, Any]) -> None:
     write_json(folder / "audit.json", report)
 
 
-def write_predictions(folder: Path, rows: Sequence[Row], scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def write_predictions(
+    folder: Path,
+    rows: Sequence[Row],
+    scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    labels: np.ndarray | None = None,
+    classes: Sequence[str] = (),
+) -> None:
     """predictions.csv: row of the manifest, split, path, label, source, group, score, for each split's (row indices,
-    scores)."""
+    scores). labels: of every row, where they are not those of the manifest; classes: where scores are (n, classes),
+    each has a column `score:<class>`."""
     with whole_file(folder / "predictions.csv") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "split", "path", "label", "source", "group", "score"])
+        writer.writerow([*PREDICTED, *([f"score:{name}" for name in classes] or ["score"])])
         for split, (indices, values) in scores.items():
-            for index, score in zip(indices.tolist(), values.tolist(), strict=True):
+            for index, one in zip(indices.tolist(), values.reshape(len(indices), -1).tolist(), strict=True):
                 row = rows[index]
-                writer.writerow([index, split, row.path, row.label, row.source, row.group, repr(score)])
+                label = row.label if labels is None else labels[index]
+                writer.writerow([index, split, row.path, label, row.source, row.group, *map(repr, one)])
 
 
 def mark_done(folder: Path) -> None:

@@ -104,7 +104,8 @@ def condition_of(config: Mapping[str, Any], digest: str = "") -> tuple[dict[str,
     try:
         data = SOURCES[config["data"]["source"]].settings(**config["data"])
         size = image_settings(data).size
-        settings = condition.condition_of({part: config[part] for part in condition.PARTS}, size)
+        task = config.get("task", condition.DETECTION)
+        settings = condition.condition_of({part: config[part] for part in condition.PARTS}, size, task)
         if condition.digest_of(settings) == digest:
             return settings, digest
         from detector.models import settings_of  # these bring torch, half a gigabyte
@@ -113,7 +114,7 @@ def condition_of(config: Mapping[str, Any], digest: str = "") -> tuple[dict[str,
 
         known = {"model": settings_of(config["model"]["name"]), "aug": AugSettings, "train": TrainSettings}
         parts = {part: asdict(make(**config[part])) for part, make in known.items()}
-        settings = condition.condition_of({"data": asdict(data), **parts}, size)
+        settings = condition.condition_of({"data": asdict(data), **parts}, size, task)
         return settings, condition.digest_of(settings)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Untrusted(f"config.yaml: not settings of this version: {' '.join(str(error).split())}") from error

@@ -35,7 +35,16 @@ def family(config: Config) -> str | None:
     if config.aug.shuffle_labels or config.train.goes_alone:  # it sees labels of its own, or waits for validation
         return None
     channels = build_view(config.aug.train, where="aug.train").channels
-    parts = (config.data, config.data_root, config.model, config.train, channels, config.device, config.threads)
+    parts = (
+        config.task,
+        config.data,
+        config.data_root,
+        config.model,
+        config.train,
+        channels,
+        config.device,
+        config.threads,
+    )
     return repr(parts)
 
 

@@ -113,6 +113,11 @@ class Tracker:
             [(epoch, _picture(f"figures/{split}/confusion", _drawn(figures.confusion(labels, scores, threshold))))]
         )
 
+    def generators(self, epoch: int, split: str, counts: np.ndarray, names: Sequence[str]) -> None:
+        """The confusion matrix of several classes: counts (K, K), row = what a picture is."""
+        picture = _drawn(figures.confusion_by_class(counts, names))
+        self._add([(epoch, _picture(f"figures/{split}/confusion", picture))])
+
     def text(self, name: str, text: str) -> None:
         """Markdown, on the Text page."""
         self._add([(0, summary.text(name, text))])

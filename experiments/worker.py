@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from datasets import audit
 from datasets.decoding import usable_cpus
-from detector import checkpoint
+from detector import checkpoint, multiclass
 from detector.exposure import exposure
 from detector.metrics import best_threshold
 from detector.randomness import derive
@@ -21,7 +21,6 @@ from detector.train import Epoch, Steps, Training, fit
 from experiments import allocator, record
 from experiments.config import Config, ConfigError, user_settings
 from experiments.material import Material
-from experiments.measures import measure
 from experiments.tracking import Tracker
 
 
@@ -110,7 +109,8 @@ class Worker:
             torch.cuda.set_device(material.device)  # streams and recordings belong to the current one
         torch.manual_seed(derive(material.seed, "weights"))
         channels, count = material.views["train"].channels, len(material.rows["train"])
-        model = config.model.build(image_size=material.data.images.shape[1:3], channels=channels)
+        size = material.data.images.shape[1:3]
+        model = config.model.build(image_size=size, channels=channels, outputs=material.outputs)
         if not state and hasattr(config.model, "load"):
             with user_settings():
                 config.model.load(model)
@@ -180,17 +180,19 @@ class Worker:
         material, tracker = self.material, self.tracker
         speed = len(event.rows) / event.seconds
         self.speeds.append(speed)
-        measured = measure("train", event.scores, material.data.labels[event.rows], {}, threshold=None)
+        measured = material.measured_in_training(event.scores, event.rows)
         measured |= material.measured("val", scores["val"])
         self.history.append({"epoch": event.epoch, "step": self.training.step, **measured})
         test = material.measured("test", scores["test"])
         tracker.epoch(event.epoch, measured | test, images_per_second=speed)
-        for split in ("val", "test"):
+        for split in () if material.by_generator else ("val", "test"):
             tracker.scores(event.epoch, split, material.labels[split], scores[split])
         tracker.views(event.epoch, **material.shown(scores["test"], self.pictures))
+        name, word = material.beside
         _say(
             f"epoch {event.epoch}/{self.config.train.epochs}  train accuracy {measured['train/accuracy']:.4f}  "
-            f"val accuracy {measured['val/accuracy']:.4f}  val AUC {measured['val/auc']:.4f}  {speed:,.0f} images/s"
+            f"val accuracy {measured['val/accuracy']:.4f}  val {word} {measured[f'val/{name}']:.4f}  "
+            f"{speed:,.0f} images/s"
         )
 
     def _save(self) -> None:
@@ -204,34 +206,42 @@ class Worker:
     def _test(self, scores: dict[str, np.ndarray]) -> dict[str, float]:
         """The kept weights on validation, which chooses the threshold, and on test; the last line of metrics.jsonl."""
         material = self.material
-        threshold = best_threshold(scores["val"], material.labels["val"])
+        threshold = None if material.by_generator else best_threshold(scores["val"], material.labels["val"])
         kept = self.best["epoch"] if self.config.train.keep == "best" else self.training.epoch
-        measured: dict[str, float] = {"val/threshold": threshold}
+        measured: dict[str, float] = {} if threshold is None else {"val/threshold": threshold}
         for split in ("val", "test"):
             measured |= material.measured(split, scores[split], threshold)
-            self.tracker.figures(kept, split, material.labels[split], scores[split], threshold)
+            if threshold is None:
+                counts = multiclass.confusion(scores[split], material.labels[split])
+                self.tracker.generators(kept, split, counts, material.classes)
+            else:
+                self.tracker.figures(kept, split, material.labels[split], scores[split], threshold)
         key = derive(material.seed, "evaluation")
         shares, colors = exposure(self.pictures, material.rows["test"], material.views["eval"], key=key)
         measured |= {"view/clipped": float(shares.mean()), "view/colors": float(colors.mean())}
         measured["model/num_parameters"] = sum(weights.numel() for weights in self.training.model.parameters())
         record.write_metrics(self.folder, [*self.history, {"epoch": kept, "step": self.training.step, **measured}])
         pairs = {split: (material.rows[split].numpy(), scores[split]) for split in ("val", "test")}
-        record.write_predictions(self.folder, material.data.rows, pairs)
+        classes = material.classes if material.by_generator else ()
+        record.write_predictions(self.folder, material.data.rows, pairs, labels=material.truth, classes=classes)
         group = "/".join((*self.folder.parts[-4:-1], self.config.digest, material.data.content[:8]))
-        shown = (f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "auc"))
+        shown = (f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", material.beside[0]))
         self.tracker.hyperparameters(self.config.flattened(), {name: measured[name] for name in shown}, group)
         return measured
 
     def _say_result(self, metrics: dict[str, float], test_scores: np.ndarray) -> None:
-        config, material, called = self.config, self.material, test_scores >= 0.5
-        if called.all() or not called.any():
-            _say(f"warning: every test image is called {'FAKE' if called.all() else 'REAL'}")
+        config, material, (name, word) = self.config, self.material, self.material.beside
+        if len(called := np.unique(material.called(test_scores))) == 1:
+            _say(f"warning: every test image is called {material.classes[called[0]]}")
+        for number, one in enumerate(material.classes if material.by_generator else ()):
+            count = int(np.sum(material.labels["test"] == number))
+            _say(f"  {one}: test recall {metrics[f'test/{one}/recall']:.4f} ({count:,} {material.unit})")
         for source, places in material.sources["test"].items():
             accuracy, auc = (metrics[f"test/{source}/{name}"] for name in ("accuracy", "auc"))
             _say(f"  {source}: test accuracy {accuracy:.4f}, AUC {auc:.4f} ({len(places):,} {material.unit})")
         _say(
             f"{config.aug.name}, seed {config.seed}: test accuracy {metrics['test/accuracy']:.4f}, "
-            f"AUC {metrics['test/auc']:.4f} ({len(test_scores):,} {material.unit}; "
+            f"{word} {metrics[f'test/{name}']:.4f} ({len(test_scores):,} {material.unit}; "
             f"{material.data.quarantined} quarantined)"
         )
 

@@ -140,7 +140,7 @@ def test_a_stamp_changes_with_every_setting_that_changes_the_picture():
 @pytest.mark.parametrize(
     ("key", "value", "accepted"),
     [
-        ("evidence", "chrome", "expected chroma, luma or none"),
+        ("evidence", "chrome", "expected chroma, luma, both or none"),
         ("strength", 1.5, "expected a number from 0 to 1"),
         ("strength", float("nan"), "expected a number from 0 to 1"),
         ("image_size", 7, "expected a whole number from 8 to 1024 or [height, width] of such"),

@@ -134,7 +134,7 @@ def test_smoothed_labels_give_the_loss_by_hand():
     training = begun(epochs=1, label_smoothing=0.2)
     batch = next(pictures().batches(torch.arange(8), 8))
     logits, loss = gradients(training, batch, View(), new_keys(1, CPU))
-    p = torch.sigmoid(logits[0])
+    p = torch.sigmoid(logits.squeeze())
     target = torch.where(batch.labels == 1, 0.9, 0.1)
     assert loss.item() == pytest.approx(-(target * p.log() + (1 - target) * (1 - p).log()).mean().item(), abs=1e-6)
 

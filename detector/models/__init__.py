@@ -1,4 +1,7 @@
-"""Networks by name: float RGB (B, 3, H, W) in [0, 1] in, one logit an image (B, 1) out; above 0 means FAKE."""
+"""Networks by name: float RGB (B, 3, H, W) in [0, 1] in, logits (B, outputs) out.
+
+One output: above 0 means FAKE. Several: one for each class, the largest is the one it calls.
+"""
 
 from typing import Any, Protocol
 
@@ -13,8 +16,9 @@ class ModelSettings(Protocol):
 
     name: str
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
-        """The network for pictures of (height, width) and `channels`; ValueError where it does not take those.
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Module:
+        """The network for pictures of (height, width) and `channels`, with so many logits; ValueError where it does not
+        take those pictures.
 
         Weights are drawn by PyTorch's defaults from the global generator.
         """

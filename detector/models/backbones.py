@@ -27,7 +27,7 @@ class NoNetwork(ConnectionError):
 
 @dataclass
 class ResNet18:
-    """torchvision's ResNet-18, one logit (He et al. 2016).
+    """torchvision's ResNet-18 (He et al. 2016).
 
     stem: imagenet, torchvision's convolution of 7x7 with stride 2 and pooling; small, of 3x3 with stride 1 and none, as
     it is usual for pictures of 32x32 (15 times the arithmetic there).
@@ -40,12 +40,12 @@ class ResNet18:
         if self.stem not in STEMS:
             raise ValueError(f"model.stem={self.stem!r}: expected {' or '.join(STEMS)}")
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Module:
         """See models.ModelSettings."""
         check_size(image_size, self.name, 8 if self.stem == "small" else 32, f" with model.stem={self.stem}")
         from torchvision.models import resnet18  # takes half a second, and most runs have no need of it
 
-        model = resnet18(num_classes=1)
+        model = resnet18(num_classes=outputs)
         if self.stem == "small":
             model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
             model.maxpool = nn.Identity()
@@ -57,7 +57,8 @@ class ResNet18:
 
 @dataclass
 class EfficientNetB0:
-    """torchvision's EfficientNet-B0 (Tan and Le 2019), global average pooling, then linear layers of 256 and 1.
+    """torchvision's EfficientNet-B0 (Tan and Le 2019), global average pooling, then linear layers of 256 and the
+    logits.
 
     weights: imagenet, downloaded once; none, drawn at random; or a file of this network's weights, as torch saves a
     state_dict, with or without a head. weights_sha256: of that file, filled in where it is not given: a run is known by
@@ -81,7 +82,7 @@ class EfficientNetB0:
             raise ValueError(f"model.weights={self.weights}: no such file; expected {', '.join(WEIGHTS)} or a file")
         return path.read_bytes()
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Module:
         """See models.ModelSettings."""
         check_size(image_size, self.name, 32)
         if channels != 3:
@@ -89,7 +90,9 @@ class EfficientNetB0:
         from torchvision.models import efficientnet_b0
 
         backbone = efficientnet_b0(stochastic_depth_prob=0.0).features
-        return Headed(backbone, nn.Sequential(GlobalAveragePool(), *head(1280, 256, dropout=self.dropout)))
+        return Headed(
+            backbone, nn.Sequential(GlobalAveragePool(), *head(1280, 256, outputs=outputs, dropout=self.dropout))
+        )
 
     def load(self, model: nn.Module) -> None:
         """Bring the weights that training begins with into the network.
@@ -131,7 +134,7 @@ class EfficientNetB0:
 
 
 class Headed(nn.Module):
-    """images (B, 3, H, W) in [0, 1] -> logits (B, 1), by a backbone that wants them normalised and a head."""
+    """images (B, 3, H, W) in [0, 1] -> logits (B, outputs), by a backbone that wants them normalised and a head."""
 
     mean: Tensor
     std: Tensor

@@ -41,17 +41,17 @@ class Flexible:
         if self.fc_size < 1:
             raise ValueError(f"model.fc_size={self.fc_size}: expected a whole number above 0")
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Sequential:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Sequential:
         """See models.ModelSettings."""
         least = 2 ** len(self.filters)
         check_size(image_size, "flexible", least, f" with {len(self.filters)} blocks")
         height, width = (side // least for side in image_size)
         blocks: list[nn.Module] = []
-        for inputs, outputs, kernel in zip([channels, *self.filters], self.filters, self.kernels, strict=False):
+        for inputs, maps, kernel in zip([channels, *self.filters], self.filters, self.kernels, strict=False):
             # ReLU after the pooling gives the same, see parts.pooled_block
             blocks += [
-                nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2),
-                nn.BatchNorm2d(outputs),
+                nn.Conv2d(inputs, maps, kernel, padding=kernel // 2),
+                nn.BatchNorm2d(maps),
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
             ]
@@ -62,7 +62,7 @@ class Flexible:
             nn.Linear(self.filters[-1] * height * width, self.fc_size),
             nn.ReLU(inplace=True),
             Dropout(self.dropout, 1),
-            nn.Linear(self.fc_size, 1),
+            nn.Linear(self.fc_size, outputs),
         )
 
 

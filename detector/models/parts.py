@@ -22,12 +22,12 @@ def pooled_block(channels: int, filters: int, pool: nn.Module, *, kernel: int, s
     return [convolution, pool, nn.ReLU(inplace=True)]
 
 
-def head(features: int, *hidden: int, dropout: float) -> list[nn.Module]:
-    """Linear, ReLU and Dropout for each of `hidden`, then one logit; the dropout layers are places 0, 1, ..."""
+def head(features: int, *hidden: int, outputs: int, dropout: float) -> list[nn.Module]:
+    """Linear, ReLU and Dropout for each of `hidden`, then the logits; the dropout layers are places 0, 1, ..."""
     layers: list[nn.Module] = []
-    for place, (inputs, outputs) in enumerate(zip((features, *hidden), hidden, strict=False)):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), Dropout(dropout, place)]
-    return [*layers, nn.Linear((features, *hidden)[-1], 1)]
+    for place, (inputs, units) in enumerate(zip((features, *hidden), hidden, strict=False)):
+        layers += [nn.Linear(inputs, units), nn.ReLU(inplace=True), Dropout(dropout, place)]
+    return [*layers, nn.Linear((features, *hidden)[-1], outputs)]
 
 
 def check_dropout(dropout: float) -> None:

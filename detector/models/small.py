@@ -20,7 +20,7 @@ class Cnn32:
     def __post_init__(self) -> None:
         check_dropout(self.dropout)
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Sequential:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Sequential:
         """See models.ModelSettings."""
         if tuple(image_size) != (32, 32):
             raise ValueError(
@@ -32,7 +32,7 @@ class Cnn32:
             *pooled_block(32, 64, nn.MaxPool2d(2), kernel=3),
             *pooled_block(64, 128, nn.MaxPool2d(2), kernel=3),
             nn.Flatten(),
-            *head(128 * 4 * 4, 256, 64, dropout=self.dropout),
+            *head(128 * 4 * 4, 256, 64, outputs=outputs, dropout=self.dropout),
         )
 
 
@@ -49,7 +49,7 @@ class Cnn720:
     def __post_init__(self) -> None:
         check_dropout(self.dropout)
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Sequential:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Sequential:
         """See models.ModelSettings."""
         check_size(image_size, "cnn720", 32)
         return nn.Sequential(
@@ -60,5 +60,5 @@ class Cnn720:
             nn.Conv2d(256, 512, 3, padding=1),
             nn.ReLU(inplace=True),
             GlobalAveragePool(),
-            *head(512, 1024, 256, dropout=self.dropout),
+            *head(512, 1024, 256, outputs=outputs, dropout=self.dropout),
         )

@@ -20,7 +20,7 @@ class University1:
 
     name: str = "university_1"
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Sequential:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Sequential:
         """See models.ModelSettings."""
         check_size(image_size, self.name, 18)
         height, width = (((side - 2) // 2 - 2) // 2 - 2 for side in image_size)
@@ -31,7 +31,7 @@ class University1:
             nn.Flatten(),
             nn.Linear(64 * height * width, 64),
             nn.ReLU(inplace=True),
-            nn.Linear(64, 1),
+            nn.Linear(64, outputs),
         )
 
 
@@ -45,24 +45,24 @@ class University2:
 
     name: str = "university_2"
 
-    def build(self, *, image_size: tuple[int, int], channels: int = 3) -> nn.Module:
+    def build(self, *, image_size: tuple[int, int], channels: int = 3, outputs: int = 1) -> nn.Module:
         """See models.ModelSettings."""
         check_size(image_size, self.name, 32)
-        return WithSkip(channels)
+        return WithSkip(channels, outputs)
 
 
 class WithSkip(nn.Module):
-    """images (B, channels, H, W) -> logits (B, 1)."""
+    """images (B, channels, H, W) -> logits (B, outputs)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, outputs: int):
         super().__init__()
         blocks = [
-            nn.Sequential(*pooled_block(inputs, outputs, nn.MaxPool2d(2), kernel=3))
-            for inputs, outputs in zip((channels, *MAPS), MAPS, strict=False)
+            nn.Sequential(*pooled_block(inputs, maps, nn.MaxPool2d(2), kernel=3))
+            for inputs, maps in zip((channels, *MAPS), MAPS, strict=False)
         ]
         self.first, self.rest = nn.Sequential(*blocks[:2]), nn.Sequential(*blocks[2:])
         self.projection = nn.Conv2d(MAPS[1], MAPS[-1], 1)
-        self.head = nn.Sequential(GlobalAveragePool(), nn.Linear(MAPS[-1], 1))
+        self.head = nn.Sequential(GlobalAveragePool(), nn.Linear(MAPS[-1], outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         early = self.first(images)

@@ -188,7 +188,7 @@ def _sizes(comparison: "Comparison") -> list[Block]:
     lines = [
         f"{len(comparison.arms)} arms against {comparison.baseline.name}, {span} pairs each; seeds "
         f"{', '.join(map(str, seeds))}",
-        f"{comparison.num_images:,} test images ({np.sum(labels == 0):,} real, {np.sum(labels == 1):,} fake), "
+        f"{comparison.num_images:,} test images ({np.sum(labels == 0):,} real, {np.sum(labels > 0):,} fake), "
         + ("each tested by the runs of its fold" if folds else "the same ones for every run"),
         f"{comparison.num_groups:,} groups: the {alike:,} images that have a near-duplicate in the test set stand in "
         "one group with it, and groups are drawn whole where images are resampled",

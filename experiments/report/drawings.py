@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments import charts, dose, tables
+from experiments.figures import NAMES
 from experiments.report.blocks import Block, Picture, Text
 
 if TYPE_CHECKING:
@@ -66,14 +67,17 @@ def learning(comparison: "Comparison", suffix: str) -> list[Block]:
 
 
 def confusions(comparison: "Comparison", suffix: str) -> list[Block]:
+    arms, classes = charts.panel(comparison), comparison.test.classes or NAMES
+    if comparison.by_generator and any(run.scores is None for arm, _ in arms for run in arm.members):
+        return [Text("None is drawn: these runs were read from a table, which keeps no scores.")]
     words = []
-    for arm, name in charts.panel(comparison):
-        cells = np.mean([charts.confusion(run.test.labels, run.correct) for run in arm.members], axis=0)
-        real, fake = (cells[row, row] / max(1, cells[row].sum()) for row in (0, 1))
-        words.append(f"{name}: {real:.1%} of the real and {fake:.1%} of the fake images are right".replace("%", " %"))
-    caption = (
-        f"Mean shares and counts over seeds; a picture is called fake from a score of 0.5 on.{_chosen(comparison)}"
-    )
+    for arm, name in arms:
+        cells = np.mean([charts.counts_of(run) for run in arm.members], axis=0)
+        shares = cells.diagonal() / np.maximum(1, cells.sum(axis=1))
+        each = " and ".join(f"{share:.1%} of the {one}" for share, one in zip(shares, classes, strict=True))
+        words.append(f"{name}: {each} images are right".replace("%", " %"))
+    how = "what its largest score says" if comparison.by_generator else "fake from a score of 0.5 on"
+    caption = f"Mean shares and counts over seeds; a picture is called {how}.{_chosen(comparison)}"
     alt = f"Confusion matrices. {'; '.join(words)}."
     return [_picture(f"confusions{suffix}", charts.confusions(comparison), alt, caption)]
 

@@ -35,6 +35,8 @@ class Missing(ValueError):
 
 def blocks(comparison: "Comparison", suffix: str) -> list[Block]:
     """Sheets of pictures of the baseline and of the arm that differs most; one sentence where the data are not here."""
+    if comparison.by_generator:
+        return [Text("None is shown: right and wrong ones are sorted here for real against fake alone.")]
     names = dict(zip(map(id, [comparison.baseline, *comparison.arms]), tables.labels(comparison), strict=True))
     arms = [comparison.baseline, *sorted(comparison.arms, key=lambda arm: -abs(float(arm.differences.mean())))[:1]]
     found: list[Block] = []

@@ -32,7 +32,7 @@ def checks(comparison: "Comparison") -> list[Block]:
 
 def _checks_of(arm: "Arm", comparison: "Comparison") -> list[tuple[str, str, str]]:
     if arm.view.get("shuffle_labels"):
-        return [_chance(arm)]
+        return [_chance(arm, len(np.unique(comparison.test.labels)))]
     if arm.view.get("seed_offset"):
         expected = "the same pictures, other seeds (A/A): no win and no loss"
         if arm.verdict is None or arm.verdict.exploratory:  # which could claim nothing, whatever the numbers
@@ -63,16 +63,14 @@ def _null(arm: "Arm", comparison: "Comparison", expected: str) -> tuple[str, str
     return expected, _found(arm), FAILED if apart else OPEN
 
 
-def _chance(arm: "Arm") -> tuple[str, str, str]:
+def _chance(arm: "Arm", classes: int) -> tuple[str, str, str]:
     values = np.array([run.metrics.get("test/balanced_accuracy", math.nan) for run in arm.members])
     middle, half = charts.spread(values)
-    expected = f"trained on shuffled labels: balanced accuracy 50 % ± {CHANCE:.0%}".replace("%", " %").replace(
-        "  ", " "
-    )
+    expected = f"trained on shuffled labels: balanced accuracy {100 / classes:.3g} % ± {100 * CHANCE:g} %"
     found = f"{100 * middle:.2f} % (± {100 * half:.2f}, n = {len(values)})"
     if math.isnan(middle):
         return expected, found, OPEN
-    return expected, found, PASSED if abs(middle - 0.5) <= CHANCE else FAILED
+    return expected, found, PASSED if abs(middle - 1 / classes) <= CHANCE else FAILED
 
 
 def _found(arm: "Arm") -> str:

@@ -19,9 +19,10 @@ def blocks(comparison: "Comparison") -> list[Block]:
     run = comparison.baseline.members[0]
     right, images = int(run.correct.sum()), len(run.correct)
     low, high = paired.wilson(right, images)
+    how = "by its largest score" if comparison.by_generator else "at a score of 0.5"
     words = (
         f"One run, {comparison.baseline.name} with seed {run.seed}, calls {right:,} of {images:,} test images rightly "
-        f"at a score of 0.5: accuracy {right / images:.4f}, 95 % Wilson interval {low:.4f} to {high:.4f} by these "
+        f"{how}: accuracy {right / images:.4f}, 95 % Wilson interval {low:.4f} to {high:.4f} by these "
         "images alone. Another seed moves it as well, which that interval does not know."
     )
     rows = [
