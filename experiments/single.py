@@ -60,7 +60,7 @@ def opened(config: Config) -> Iterator[Worker | None]:
         with record.lock(folder), closing(worker):
             yield None if record.is_done(folder) else worker  # another process may have held it until now
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(folder)  # a write to a full disk does not say where
         _leave_traceback(folder, error)
         raise

@@ -104,3 +104,11 @@ def test_help_teaches_by_example_and_does_not_wait_for_torch():
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hydra" in imported and "torch" not in imported
+
+
+def test_weights_that_cannot_be_downloaded_are_status_7_and_one_line(train, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    status, _, err = train("model=efficientnet_b0")
+    assert status == 7 and len(err.splitlines()) == 1
+    assert err.startswith("experiments.run: model.weights=imagenet: cannot be downloaded (")
