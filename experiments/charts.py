@@ -57,7 +57,7 @@ def forest(comparison: "Comparison") -> Figure:
             color, marker = LOOKS[arm.verdict.kind] if arm.verdict else LOOKS["undecided"]
             axes.plot([lows[place], highs[place]], [place, place], color=color, linewidth=2.2, solid_capstyle="butt")
             axes.plot(centers[place], place, marker, color=color, markersize=7, markeredgecolor="white")
-            words = f"{tables.word(arm)}, n = {len(arm.pairs)}"
+            words = f"{tables.word(arm)}, n = {len(arm.differences)}"
             axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", color=color)
         axes.set_yticks(range(len(arms)), [name for _, name in shown])
         axes.set_ylim(max(len(arms), 1) - 0.4, -0.6)

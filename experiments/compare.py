@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import shell, tables
-from experiments.wording import asked, changed, closing, detectable, headings, page, reasons
+from experiments.wording import asked, changed, closing, detectable, headings, over_folds, page, reasons
 
 if TYPE_CHECKING:  # --help is instant
     from experiments.comparison import Comparison
@@ -23,6 +23,8 @@ RULE = """what a verdict means:
                arms, and the 90 % interval over test images inside the margin
   undecided    neither; --plan says how many seeds and test images would tell
   exploratory  fewer than 6 pairs: undecided, whatever the numbers
+Over folds (data.fold) the seeds of a fold are averaged, n counts folds, a claim needs 5 of them, and the corrected
+t test (Nadeau and Bengio) with Holm's correction takes the place of sign flips and max-t.
 A pair is one seed (and fold) in an arm and in the baseline: equal first weights, equal order of images. Only runs of
 equal data, network and training stand in one table; what does not fit is refused by name. Metric, margin and baseline
 are those that the runs recorded beforehand; where others are given here, the table says so.
@@ -39,7 +41,7 @@ or fewer to the baseline's final validation score; clipped, share of channel val
 Exit status: 0; 1 where runs were refused; 2 where there is nothing to compare.
 """
 CAPTION = (
-    "points: mean paired difference in hundredths of the metric; interval: over seeds; max-t: p of the sign-flip test, "
+    "points: mean paired difference in hundredths of the metric; interval: over {}; max-t: p of the {} test, "
     "corrected for all arms."
 )
 NO_TERMINAL = (160, 24)  # columns, lines
@@ -176,7 +178,8 @@ def _next(arguments: argparse.Namespace, comparisons: Sequence["Comparison"]) ->
 
 
 def _caption(title: str, comparison: "Comparison") -> str:
-    return " ".join([f"{title}. {CAPTION}", *(f"{line}." for line in changed(comparison))])
+    said = CAPTION.format(*(("folds", "corrected t") if over_folds(comparison) else ("seeds", "sign-flip")))
+    return " ".join([f"{title}. {said}", *(f"{line}." for line in changed(comparison))])
 
 
 def _write(
@@ -191,7 +194,7 @@ def _write(
     from experiments import outcomes, verdicts
 
     document = {
-        "rule": {"alpha": verdicts.ALPHA, "least_pairs": verdicts.LEAST_PAIRS},
+        "rule": {key: getattr(verdicts, key.upper()) for key in ("alpha", "least_pairs", "least_folds")},
         "comparisons": comparisons,
         "planning": plans,
         "unfinished": found.unfinished,

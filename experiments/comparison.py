@@ -9,11 +9,11 @@ import numpy as np
 
 from detector.metrics import METRICS
 from experiments import paired, pairing, plans
-from experiments.evidence import LearningSpeed, learning_speed, values_of, weigh
+from experiments.evidence import LearningSpeed, learning_speed, overlap_of, values_of, weigh
 from experiments.outcomes import Outcome, order
 from experiments.pairing import Pair, Paired
 from experiments.predictions import TestSet
-from experiments.verdicts import LEAST_PAIRS, Evidence, Verdict, judge
+from experiments.verdicts import Evidence, Verdict, judge
 
 FEW_GROUPS = 20  # of test images: of 95 % intervals of so many 91 % held the truth, of ten 90, of five 86 (simulated)
 LOWER_IS_BETTER = ("nll", "brier", "ece", "eer")
@@ -27,14 +27,14 @@ class NotComparable(ValueError):
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of one arm that have a partner, against the baseline's; all n of them for the baseline itself.
+    """The runs of one arm that have a partner, against the baseline's; all of them for the baseline itself.
 
-    values, differences: (n,) of the metric, arm minus baseline; sd: n - 1, nan for one run; evidence, verdict, speed:
-    None for the baseline; mcnemar: (n,) exact p of each pair; discordant: (n,) share of the test images that exactly
-    one of both called rightly at .5; detectable, detectable_images: the smallest effects found with 80 % power, given
-    the spread over seeds and, by one pair, given the discordant images, near-duplicates counted as one; inf and nan
-    where there is none; clipped, colors: share of channel values at 0 or 1 and number of colours of a picture as the
-    arm sees it.
+    values, differences: (n,) of the metric, arm minus baseline, a number for each pair, or for each fold the mean over
+    its pairs; sd: n - 1, nan for one; evidence, verdict, speed: None for the baseline; mcnemar: (pairs,) exact p of
+    each pair; discordant: (pairs,) share of the test images that exactly one of both called rightly at .5; detectable,
+    detectable_images: the smallest effects found with 80 % power, given the spread over seeds or folds and, by one
+    pair, given the discordant images, near-duplicates counted as one; inf and nan where there is none; clipped, colors:
+    share of channel values at 0 or 1 and number of colours of a picture as the arm sees it.
     """
 
     name: str
@@ -205,7 +205,7 @@ def _arm(
     values, differences = values_of(pairs, metric)
     only = [(outcome.correct & ~twin.correct, twin.correct & ~outcome.correct) for outcome, twin in pairs]
     discordant = np.array([(first | second).mean() for first, second in only])
-    spread = float(np.std(differences, ddof=1)) if len(pairs) > 1 else np.nan
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else np.nan
     speeds = [outcome.images_per_second for outcome in members if outcome.images_per_second is not None]
     seen = {key: [outcome.metrics.get(f"view/{key}", np.nan) for outcome in members] for key in ("clipped", "colors")}
     images = sum(clusters[digest] for digest in {outcome.test.digest for outcome in members})
@@ -223,7 +223,7 @@ def _arm(
         verdict=verdict,
         mcnemar=np.array([paired.mcnemar(int(first.sum()), int(second.sum())) for first, second in only]),
         discordant=discordant,
-        detectable=_detectable(spread, len(pairs)) if evidence else np.nan,
+        detectable=_detectable(spread, len(differences), overlap_of(members[0])) if evidence else np.nan,
         detectable_images=paired.detectable_images(images, float(discordant.mean())) if evidence else np.nan,
         speed=learning_speed(pairs, metric, lower_is_better=is_lower_better(metric)) if evidence else None,
         images_per_second=float(np.median(speeds)) if speeds else None,
@@ -232,11 +232,12 @@ def _arm(
     )
 
 
-def _detectable(spread: float, pairs: int) -> float:
-    return float("inf") if pairs < LEAST_PAIRS else spread * _detectable_at_one(pairs)
+def _detectable(spread: float, pairs: int, overlap: float) -> float:
+    at_one = _detectable_at_one(pairs, overlap)
+    return spread * at_one if np.isfinite(at_one) else at_one
 
 
 @cache
-def _detectable_at_one(pairs: int) -> float:
+def _detectable_at_one(pairs: int, overlap: float) -> float:
     """The effect grows as the spread does, so one search serves all arms with so many pairs."""
-    return paired.detectable(1.0, pairs)
+    return paired.detectable(1.0, pairs, overlap=overlap)

@@ -12,7 +12,7 @@ from experiments import paired
 from experiments.outcomes import Outcome
 from experiments.pairing import Key, Pair
 from experiments.predictions import TestSet
-from experiments.verdicts import LEAST_PAIRS, Evidence
+from experiments.verdicts import Evidence, least
 
 Pairs = Sequence[tuple[Outcome, Outcome]]  # (the arm's run, the baseline's)
 IMAGE_METRIC = "accuracy"  # the one that is a mean over images
@@ -38,9 +38,13 @@ class LearningSpeed:
 
 
 def values_of(pairs: Pairs, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """The arm's values of a test metric and their differences from the baseline's, (n,) each."""
+    """The arm's values of a test metric and their differences from the baseline's, (n,) each.
+
+    n: the pairs; over folds the folds, in their order, each with the mean over its seeds: they share its cut, and are
+    no independent pairs (see paired.mean_error).
+    """
     ours, theirs = (np.array([run.metrics[f"test/{metric}"] for run in runs]) for runs in zip(*pairs, strict=True))
-    return ours, ours - theirs
+    return _by_fold(pairs, ours), _by_fold(pairs, ours - theirs)
 
 
 def weigh(
@@ -50,18 +54,20 @@ def weigh(
 
     margin: in units of the metric; tests: the test sets by digest, one for each fold.
     Over folds, whose training images overlap, p and intervals are those of the corrected resampled t-test (Nadeau and
-    Bengio 2003), and Holm takes the place of max-t. Corrections for many arms run over those that can claim something,
-    with LEAST_PAIRS pairs or more; the others, which are exploratory, are corrected among themselves: their few pairs
-    would hide what the many show.
+    Bengio 2003) of the folds' means, and Holm takes the place of max-t. All folds are of one partition of the images:
+    data.data_seed, which would draw another, is a setting of the family. Corrections for many arms run over those that
+    can claim something, with the least number of pairs or folds; the others, which are exploratory, are corrected among
+    themselves: their few pairs would hide what the many show.
     """
     differences = {key: values_of(pairs, metric)[1] for key, pairs in arms.items()}
+    overlap = max((overlap_of(pairs[0][0]) for pairs in arms.values()), default=0.0)  # one for all of a family
+    unit = "folds" if overlap else "seeds"
     of_images = _over_images(arms, tests) if metric == IMAGE_METRIC else {}
     found = {}
     for claiming in (True, False):
-        chosen = [key for key in arms if (len(arms[key]) >= LEAST_PAIRS) is claiming]
+        chosen = [key for key in arms if (len(differences[key]) >= least(unit)) is claiming]
         if not chosen:
             continue
-        overlap = overlap_of(arms[chosen[0]])
         if overlap:
             p = np.array([paired.corrected_t(differences[key], overlap) for key in chosen])
             p_family = paired.holm(p)
@@ -79,14 +85,14 @@ def weigh(
                 p_holm=float(holm),
                 p_equivalent=float(equivalent),
                 **of_images.get(key, dict.fromkeys(OVER_IMAGES)),
-                unit="seeds" if arms[key][0][0].fold is None else "pairs of seed and fold",
+                unit=unit,
             )
     return found
 
 
 def learning_speed(pairs: Pairs, metric: str, *, lower_is_better: bool = False) -> LearningSpeed | None:
     """How many epochs each arm needs for the baseline's final validation score; None where that was not recorded."""
-    reached, never = [], 0
+    reached, those, never = [], [], 0
     sign = -1 if lower_is_better else 1
     for outcome, twin in pairs:
         ours, theirs = (sign * np.array(run.history.get(f"val/{metric}", [])) for run in (outcome, twin))
@@ -95,18 +101,18 @@ def learning_speed(pairs: Pairs, metric: str, *, lower_is_better: bool = False) 
         there = np.flatnonzero(ours >= theirs[-1])  # nan compares false
         if len(there):
             reached.append((there[0] + 1, np.flatnonzero(theirs >= theirs[-1])[0] + 1))
+            those.append((outcome, twin))
         else:
             never += 1
-    epochs, baseline_epochs = np.array(reached, dtype=float).reshape(-1, 2).T
-    few = len(reached) < 2
-    low, high = (np.nan, np.nan) if few else paired.bca(epochs - baseline_epochs)
+    epochs, baseline_epochs = (_by_fold(those, each) for each in np.array(reached, dtype=float).reshape(-1, 2).T)
+    few = len(epochs) < 2
+    low, high = (np.nan, np.nan) if few else _interval(epochs - baseline_epochs, overlap_of(pairs[0][0]))
     mean, of_baseline = (float(np.mean(values)) if reached else np.nan for values in (epochs, baseline_epochs))
     return LearningSpeed(mean, of_baseline, mean - of_baseline, low, high, never=never, pairs=len(pairs))
 
 
-def overlap_of(pairs: Pairs) -> float:
-    """Number of test images to number of training images of runs over folds, see paired.mean_error; 0 without folds."""
-    outcome, _ = pairs[0]
+def overlap_of(outcome: Outcome) -> float:
+    """Number of test images to number of training images of a run of a fold, see paired.mean_error; 0 without folds."""
     if outcome.fold is None:
         return 0.0
     data = outcome.settings["data"]
@@ -119,16 +125,29 @@ def _over_pairs(differences: np.ndarray, overlap: float) -> dict[str, Any]:
     pairs, mean = len(differences), float(differences.mean())
     low = high = half = np.nan
     if pairs > 1:
-        spread = float(np.std(differences, ddof=1)) * np.sqrt(1 + pairs * overlap)  # see paired.mean_error
-        half = _t_quantile(0.95, pairs - 1) * spread / np.sqrt(pairs)
-        if overlap:
-            whole = _t_quantile(0.975, pairs - 1) * spread / np.sqrt(pairs)
-            low, high = mean - whole, mean + whole
-        else:
-            low, high = paired.bca(differences)
+        half = paired.mean_error(differences, overlap, times=_t_quantile(0.95, pairs - 1))
+        low, high = _interval(differences, overlap)
     interval = {"low": float(low), "high": float(high)}
     equivalent = {"equivalent_low": float(mean - half), "equivalent_high": float(mean + half)}
     return {"pairs": pairs, "difference": mean, **interval, **equivalent}
+
+
+def _interval(differences: np.ndarray, overlap: float) -> tuple[float, float]:
+    """95 %, of the mean of at least two: BCa; over folds the corrected t."""
+    if not overlap:
+        return paired.bca(differences)
+    half = paired.mean_error(differences, overlap, times=_t_quantile(0.975, len(differences) - 1))
+    return float(differences.mean()) - half, float(differences.mean()) + half
+
+
+def _by_fold(pairs: Pairs, values: np.ndarray) -> np.ndarray:
+    """The values (pairs,) averaged over the seeds of each fold, (folds,); as they are where there are no folds."""
+    members: dict[int, list[float]] = defaultdict(list)
+    for (outcome, _), value in zip(pairs, values, strict=True):
+        if outcome.fold is None:
+            return values
+        members[outcome.fold].append(value)
+    return np.array([np.mean(members[fold]) for fold in sorted(members)])
 
 
 @cache

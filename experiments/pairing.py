@@ -192,8 +192,9 @@ def _differences(outcomes: Sequence[Outcome], pairs: Sequence[tuple[Outcome, Out
             notes.append(f"{key}: {said}; {where}")
     if any(outcome.fold is not None for outcome in outcomes):
         notes.append(
-            "folds: their training images overlap, so that p and intervals over pairs are those of the corrected "
-            "resampled t-test (Nadeau and Bengio 2003)"
+            "folds: their training images overlap, so that p and intervals over folds are those of the corrected "
+            "resampled t-test (Nadeau and Bengio 2003); several seeds of a fold share its cut, so that their mean "
+            "counts once: n is the number of folds"
         )
     if unknown := sum("None" in str(outcome.facts["commit"]) for outcome in outcomes):
         notes.append(f"code: no commit is known of {unknown} of {len(outcomes)} runs")

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments import paired, tables
+from experiments.evidence import overlap_of
+from experiments.wording import over_folds
 
 if TYPE_CHECKING:
     from experiments.comparison import Comparison
 
 MOST_SEEDS = 1000
+DECIDED = "next: nothing; every arm has its verdict"
 
 
 def spread_range(n: int, level: float = 0.95) -> tuple[float, float]:
@@ -38,17 +41,18 @@ def chi2_quantile(p: float, df: int) -> float:
 def plan(comparison: "Comparison", points: float) -> list[dict[str, Any]]:
     """What an effect of `points` would take, for each arm with at least two pairs; numbers in metric units.
 
-    pairs_needed: at the measured spread and at both ends of its 95 % range, None above 1,000; seconds: of the runs of
-    this arm that are missing, where the runs say how long they took.
+    pairs_needed: at the measured spread and at both ends of its 95 % range, None above 1,000 and over folds, as seeds
+    make no more folds; seconds: of the runs of this arm that are missing, where the runs say how long they took.
     """
     effect, plans = points / 100, []
+    overlap = overlap_of(comparison.baseline.members[0])
     for arm in comparison.arms:
         pairs = len(arm.differences)
         if pairs < 2:
             continue
         spread = tables.spread(arm)
         spreads = [spread, *(factor * spread for factor in spread_range(pairs))]
-        needed = [paired.seeds_needed(effect, s, most=MOST_SEEDS) for s in spreads]
+        needed = [None if overlap else paired.seeds_needed(effect, s, most=MOST_SEEDS) for s in spreads]
         # no other metric has such a formula
         discordant = float(arm.discordant.mean()) if comparison.metric == "accuracy" else None
         took = [run.facts["seconds"] for run in arm.members if run.facts.get("seconds")]
@@ -62,7 +66,7 @@ def plan(comparison: "Comparison", points: float) -> list[dict[str, Any]]:
                 "pairs": pairs,
                 "spread": spread,
                 "spread_range": spreads[1:],
-                "power": paired.power(effect, spread, pairs),
+                "power": paired.power(effect, spread, pairs, overlap=overlap),
                 "pairs_needed": needed[0],
                 "pairs_needed_range": needed[1:],
                 "discordant": discordant,
@@ -79,6 +83,8 @@ def lines(comparison: "Comparison", plans: Sequence[dict[str, Any]], points: flo
     def count(number: int | None) -> str:
         return f"more than {MOST_SEEDS:,}" if number is None else f"{number:,}"
 
+    if over_folds(comparison):
+        return _lines_over_folds(comparison, plans, points)
     more = f"; corrected for {len(comparison.arms)} arms it takes more" if len(comparison.arms) > 1 else ""
     said = [f"To find an effect of {points:g} points 4 times in 5, by the seeds of one arm alone{more}:"]
     for one in plans:
@@ -106,10 +112,32 @@ def lines(comparison: "Comparison", plans: Sequence[dict[str, Any]], points: flo
     return said + _next_runs(comparison, plans)
 
 
+def _lines_over_folds(comparison: "Comparison", plans: Sequence[dict[str, Any]], points: float) -> list[str]:
+    """How often the folds that are there find the effect; more seeds are never advised."""
+    said = [
+        "Over folds no number of seeds is planned: more of them make the mean of each fold more certain, but no more "
+        "folds, and where folds differ by their images no number of seeds is enough. By the folds of one arm alone an "
+        f"effect of {points:g} points is found:"
+    ]
+    for one in plans:
+        ends = " to ".join(f"{100 * spread:.2f}" for spread in one["spread_range"])
+        said.append(
+            f"{one['aug']}: {100 * one['power']:.0f} times in 100 with {one['pairs']} folds; spread "
+            f"{100 * one['spread']:.2f} points (95 % range {ends})"
+        )
+    there, folds = min(len(arm.differences) for arm in comparison.arms), round(comparison.settings["data"]["folds"])
+    if all(arm.verdict and arm.verdict.kind != "undecided" for arm in comparison.arms):
+        return [*said, DECIDED]
+    if there < folds:
+        missing = f"the command of these runs with data.fold='range({folds})'"
+        return [*said, f"next: {there} of {folds} folds are there; {missing}"]
+    return [*said, "next: no more seeds for this question"]
+
+
 def _next_runs(comparison: "Comparison", plans: Sequence[dict[str, Any]]) -> list[str]:
     pending = [one for one in plans if one["verdict"] == "undecided"]
     if not pending:
-        return ["next: nothing; every arm has its verdict"]
+        return [DECIDED]
     needed = [one["pairs_needed"] or MOST_SEEDS + 1 for one in pending]
     few = [one["aug"] for one in pending if (one["images_needed"] or 0) > comparison.num_groups]
     said = [f"note: fewer groups of test images than one pair of runs needs for it: {', '.join(few)}"] if few else []
@@ -117,8 +145,7 @@ def _next_runs(comparison: "Comparison", plans: Sequence[dict[str, Any]]) -> lis
         return [*said, "next: no more seeds for this question; the arms that are still undecided have enough of them"]
     if max(needed) > MOST_SEEDS:
         return [*said, f"next: a larger question; this one takes more than {MOST_SEEDS:,} pairs"]
-    folds = len({fold for _, fold in comparison.baseline.pairs})
-    words = f"seed='range({math.ceil(max(needed) / folds)})'"
+    words = f"seed='range({max(needed)})'"
     experiment = comparison.plan.get("experiment")
     command = f"python -m experiments.run -m experiment={experiment} {words}" if experiment else ""
     return [*said, f"next: {command or f'the command of these runs with {words}'}"]

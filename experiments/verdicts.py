@@ -7,7 +7,7 @@ arms could never claim anything.
 from dataclasses import dataclass, fields
 from math import isnan
 
-from experiments.paired import LEAST_PAIRS
+from experiments.paired import LEAST_FOLDS, LEAST_PAIRS
 
 ALPHA = 0.05
 NOTHING = 1e-12  # a limit this near 0 is 0 but for rounding
@@ -20,7 +20,9 @@ class Evidence:
     difference, low, high: mean over pairs and its 95 % BCa interval; p: sign-flip; p_family: max-t over the family's
     arms; p_holm: Holm over the same, to be shown. equivalent_low, equivalent_high: 90 % paired t interval, the one that
     two one-sided tests look at; p_equivalent: theirs, Holm-corrected over the family's arms. images_low .. high: 95 %
-    and 90 % interval over groups of test images, None where the metric has none. unit: what a pair is.
+    and 90 % interval over groups of test images, None where the metric has none. unit: what a pair is, seeds or folds;
+    over folds a pair is the mean over the seeds of one, p and intervals over pairs are those of the corrected t test
+    and p_family is p_holm.
     """
 
     pairs: int
@@ -49,6 +51,11 @@ class Verdict:
     reason: str
 
 
+def least(unit: str) -> int:
+    """The fewest seeds or folds that can claim anything; paired.power says why."""
+    return LEAST_FOLDS if unit == "folds" else LEAST_PAIRS
+
+
 def judge(evidence: Evidence, *, margin: float, lower_is_better: bool = False) -> Verdict:
     """The verdict on an arm; margin in metric units, above 0.
 
@@ -63,7 +70,7 @@ def judge(evidence: Evidence, *, margin: float, lower_is_better: bool = False) -
     """
     if not margin > 0:
         raise ValueError(f"margin={margin}: expected a number above 0")
-    if evidence.pairs < LEAST_PAIRS:
+    if evidence.pairs < least(evidence.unit):
         return Verdict("undecided", True, _too_few(evidence))
     for field in fields(evidence):
         if isinstance(value := getattr(evidence, field.name), float) and isnan(value):
@@ -97,9 +104,10 @@ def _claim(evidence: Evidence) -> int:
 
 
 def _too_few(evidence: Evidence) -> str:
-    pairs = f"{evidence.pairs} pair{'' if evidence.pairs == 1 else 's'}"
+    what = "fold" if evidence.unit == "folds" else "pair"
+    pairs = f"{evidence.pairs} {what}{'' if evidence.pairs == 1 else 's'}"
     mean = "" if isnan(evidence.difference) else f", {_points(evidence.difference)} points"
-    return f"exploratory: only {pairs}{mean}; a claim needs {LEAST_PAIRS}"
+    return f"exploratory: only {pairs}{mean}; a claim needs {least(evidence.unit)}"
 
 
 def _no_claim(evidence: Evidence) -> str:
@@ -138,7 +146,8 @@ def _seeds(evidence: Evidence, where: str = ",") -> str:
     alone, family = _p(evidence.p), _p(evidence.p_family)
     over_arms = "" if alone == family else f", {family} over all arms"
     interval = _range(evidence.low, evidence.high)
-    return f"{_points(evidence.difference)} points, 95 % interval {interval}{where} sign-flip p {alone}{over_arms}"
+    test = "corrected t test's p" if evidence.unit == "folds" else "sign-flip p"
+    return f"{_points(evidence.difference)} points, 95 % interval {interval}{where} {test} {alone}{over_arms}"
 
 
 def _side(low: float, high: float) -> int:

@@ -1,12 +1,12 @@
 """A comparison in sentences: what could be found, each verdict and its reason, what to know before believing it."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments import tables
-from experiments.paired import LEAST_PAIRS
+from experiments.verdicts import least
 
 if TYPE_CHECKING:
     from experiments.comparison import Arm, Comparison
@@ -43,8 +43,9 @@ def _flat(comparison: "Comparison") -> dict[str, Any]:
 
 
 def detectable(comparison: "Comparison") -> list[str]:
-    """The smallest effect found 4 times in 5, by seeds and by images: of the arm of median spread for each number of
-    pairs, the larger of two."""
+    """The smallest effect found 4 times in 5, by seeds or folds and by images: of the arm of median spread for each
+    number of pairs, the larger of two."""
+    unit = unit_of(comparison)
     by_pairs: dict[int, list[Arm]] = defaultdict(list)
     for arm in comparison.arms:
         by_pairs[len(arm.differences)].append(arm)
@@ -53,15 +54,16 @@ def detectable(comparison: "Comparison") -> list[str]:
         ordered = sorted(arms, key=tables.spread)
         arm = ordered[len(ordered) // 2]
         whose = f" ({len(arms)} arm{'s' * (len(arms) > 1)})" if len(by_pairs) > 1 else ""
+        given = f"With {count(comparison, pairs)}{whose}"
         if not math.isfinite(arm.detectable):
-            line = f"With {pairs} pair{'s' * (pairs != 1)}{whose} no effect can be claimed, however large: it takes 6"
+            line = f"{given} no effect can be claimed, however large: it takes {least(unit)}"
         elif arm.detectable < NOTHING:
-            line = f"With {pairs} pairs{whose} of equal differences no spread is known, nor what would be found"
+            line = f"{given} of equal differences no spread is known, nor what would be found"
         else:
             line = (
-                f"With {pairs} pairs{whose} and a spread of {100 * tables.spread(arm):.2f} points"
+                f"{given} and a spread of {100 * tables.spread(arm):.2f} points"
                 f"{' (the median)' * (len(arms) > 1)}, an effect of {100 * arm.detectable:.2f} points is found 4 times "
-                "in 5 by the seeds of one arm alone"
+                f"in 5 by the {unit} of one arm alone"
             )
         if comparison.metric == "accuracy":  # no other metric has such a formula
             line += (
@@ -94,7 +96,8 @@ def reasons(comparison: "Comparison") -> list[str]:
         lines.append(line)
     if few:
         listed = ", ".join(f"{name} ({tables.points(float(arm.differences.mean()), '+z.2f')})" for name, arm in few)
-        lines.append(f"exploratory, as a claim needs 6 pairs, with their points: {listed}")
+        needed = count(comparison, least(unit_of(comparison)))
+        lines.append(f"exploratory, as a claim needs {needed}, with their points: {listed}")
     return lines
 
 
@@ -115,6 +118,7 @@ def _tests(comparison: "Comparison") -> str:
     corrected = f"corrected for {family(comparison)} held against {comparison.baseline.name} here"
     if over_folds(comparison):
         return (
+            f"n: folds{_seeds_of(comparison)}. "
             "p: Student's t with the variance of folds that share training images (Nadeau and Bengio), two-sided. "
             f"max-t: the same {corrected} (by Holm, as signs cannot be flipped fold by fold)."
         )
@@ -132,17 +136,36 @@ def _intervals(comparison: "Comparison") -> str:
 
 
 def over_folds(comparison: "Comparison") -> bool:
-    """Whether the pairs are of several cuts of the same images."""
+    """Whether the pairs are of several folds of the same images."""
     return any(fold is not None for _, fold in comparison.baseline.pairs)
+
+
+def unit_of(comparison: "Comparison") -> str:
+    """What is counted: seeds, or folds, of each of which the mean over its seeds counts once."""
+    return "folds" if over_folds(comparison) else "seeds"
+
+
+def count(comparison: "Comparison", pairs: int) -> str:
+    """So many pairs, or folds, in words."""
+    return f"{pairs} {'fold' if over_folds(comparison) else 'pair'}{'s' * (pairs != 1)}"
+
+
+def _seeds_of(comparison: "Comparison") -> str:
+    """How many seeds the mean of a fold is of; nothing where each is of one."""
+    seeds = sorted({n for arm in comparison.arms for n in Counter(fold for _, fold in arm.pairs).values()})
+    if max(seeds, default=1) == 1:
+        return ""
+    return f", each the mean over {' to '.join(map(str, seeds[:: len(seeds) - 1 or 1]))} seeds, which share its cut"
 
 
 def family(comparison: "Comparison") -> str:
     """The arms that the tests are corrected for, in words."""
-    many = sum(len(arm.pairs) >= LEAST_PAIRS for arm in comparison.arms)
+    needed = least(unit_of(comparison))
+    many = sum(len(arm.differences) >= needed for arm in comparison.arms)
     few = len(comparison.arms) - many
     if not (many and few):
         return f"all {many + few} arms" if many + few > 1 else "the one arm"
-    return f"the {many} with {LEAST_PAIRS} pairs or more of {many + few} arms (the others among themselves)"
+    return f"the {many} with {count(comparison, needed)} or more of {many + few} arms (the others among themselves)"
 
 
 def changed(comparison: "Comparison") -> list[str]:

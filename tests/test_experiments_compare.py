@@ -99,7 +99,7 @@ def test_single_files_are_those_of_out_and_json_holds_everything(tree, verb, tmp
     for option, name in files.items():
         assert (tmp_path / "new" / option).read_bytes() == (tmp_path / "out" / name).read_bytes()
     document = json.loads((tmp_path / "new" / "json").read_text(), parse_constant=pytest.fail)
-    assert document["rule"] == {"alpha": 0.05, "least_pairs": 6}
+    assert document["rule"] == {"alpha": 0.05, "least_pairs": 6, "least_folds": 5}
     [one] = document["comparisons"]
     none, arm = accuracies(tree, "none"), accuracies(tree, "saturate_x8")
     assert one["arms"][0]["differences"] == [arm[seed] - none[seed] for seed in range(6)]

@@ -228,7 +228,7 @@ def test_with_folds_every_image_counts_once_by_its_mean_over_the_pairs_that_test
     assert (found.num_images, found.num_groups, len(arm.pairs)) == (200, 160, 6)
     assert arm.evidence.images_low < arm.evidence.difference < arm.evidence.images_high
     assert arm.detectable_images == paired.detectable_images(160, arm.discordant.mean())
-    assert arm.evidence.unit == "pairs of seed and fold" and any("folds: " in note for note in found.notes)
+    assert (arm.evidence.unit, arm.evidence.pairs) == ("folds", 2) and any("folds: " in note for note in found.notes)
     assert sorted(found.test.rows.tolist()) == sorted({int(row) for o in arm.members for row in o.test.rows})
 
 

@@ -48,7 +48,9 @@ def test_a_claim_says_in_words_what_carries_it():
     # the 95 % interval of six seeds is too narrow to show this alone: what shows equivalence must stand, too
     for lacking in ({"p_equivalent": 0.06}, {"images_equivalent_high": 0.0053}):
         assert verdict(high=0.0049, **lacking) == ("win", said.replace("+0.50", "+0.49"))
-    assert verdict(margin=0.004, unit="pairs")[1].startswith("6 pairs, ")
+    assert verdict(margin=0.004, unit="folds", pairs=5)[1] == said.replace("6 seeds", "5 folds").replace(
+        "sign-flip p", "corrected t test's p"
+    )
     assert verdict(margin=0.01)[1].endswith("margin of 1 point")
     assert verdict(margin=0.004, p_family=0.046875)[1] == said.replace(".031", ".031, .047 over all arms")
     assert "sign-flip p < .001" in verdict(p=0.0004, p_family=0.0004)[1]

@@ -4,11 +4,20 @@ A difference is arm minus baseline of the same seed and fold, or on the same tes
 a fixed seed: the same numbers give the same answer. A value that is not finite is a ValueError, never left out.
 """
 
-from experiments.paired.planning import LEAST_PAIRS, detectable, detectable_images, images_needed, power, seeds_needed
+from experiments.paired.planning import (
+    LEAST_FOLDS,
+    LEAST_PAIRS,
+    detectable,
+    detectable_images,
+    images_needed,
+    power,
+    seeds_needed,
+)
 from experiments.paired.resampling import bca, clustered, max_t, sign_flip
 from experiments.paired.significance import corrected_t, holm, mcnemar, mean_error, t_cdf, t_quantile, tost, wilson
 
 __all__ = [
+    "LEAST_FOLDS",
     "LEAST_PAIRS",
     "bca",
     "clustered",

@@ -48,15 +48,18 @@ def t_quantile(p: float, df: int) -> float:
     return high
 
 
-def mean_error(differences: np.ndarray, overlap: float = 0.0) -> float:
+def mean_error(differences: np.ndarray, overlap: float = 0.0, *, times: float = 1.0) -> float:
     """Standard error of the mean of differences (n,), n >= 2: s * sqrt(1 / n + overlap), s their standard deviation.
 
     overlap: number of test images to number of training images where the differences come from several cuts of the same
-    images, whose training images overlap (Nadeau and Bengio 2003; over several seeds of each cut: Bouckaert and Frank
-    2004); 0 where they are independent.
+    images, one of each cut, whose training images overlap (Nadeau and Bengio 2003); 0 where they are independent.
+    Several seeds of one cut are no further cuts and are averaged first: entering one by one, two seeds of five folds
+    claim a difference that is not there in 13 of 100 cases, six in 21, at alpha .05. (Bouckaert and Frank 2004 let
+    repetitions enter one by one, but draw new cuts for each.) times: what it is multiplied by, a quantile for half an
+    interval.
     """
     n = len(differences)
-    return float(np.std(differences, ddof=1)) / sqrt(n) * sqrt(1 + n * overlap)
+    return times * float(np.std(differences, ddof=1)) * sqrt(1 + n * overlap) / sqrt(n)
 
 
 def corrected_t(differences: np.ndarray, overlap: float) -> float:

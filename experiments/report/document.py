@@ -184,9 +184,10 @@ def _sizes(comparison: "Comparison") -> list[Block]:
     seeds = sorted({seed for arm in (comparison.baseline, *comparison.arms) for seed, _ in arm.pairs})
     labels, sizes = comparison.test.labels, np.unique(comparison.test.groups, return_counts=True)[1]
     alike = int(sizes[sizes > 1].sum())
-    folds = any(fold is not None for _, fold in comparison.baseline.pairs)
+    folds = wording.over_folds(comparison)
+    counted = f", in {max(len(arm.differences) for arm in comparison.arms)} folds" if folds else ""
     lines = [
-        f"{len(comparison.arms)} arms against {comparison.baseline.name}, {span} pairs each; seeds "
+        f"{len(comparison.arms)} arms against {comparison.baseline.name}, {span} pairs each{counted}; seeds "
         f"{', '.join(map(str, seeds))}",
         f"{comparison.num_images:,} test images ({np.sum(labels == 0):,} real, {np.sum(labels > 0):,} fake), "
         + ("each tested by the runs of its fold" if folds else "the same ones for every run"),
@@ -208,18 +209,20 @@ def _detectable(comparison: "Comparison") -> list[Block]:
         return arm.detectable_images if comparison.metric == "accuracy" else None  # others have no such formula
 
     rows = [
-        [name, str(len(arm.pairs)), tables.points(arm.detectable), tables.points(by_images(arm))]
+        [name, str(len(arm.differences)), tables.points(arm.detectable), tables.points(by_images(arm))]
         for arm, name in zip(comparison.arms, tables.labels(comparison)[1:], strict=True)
     ]
-    head = ["arm", "pairs", "by seeds, points", "by test images, points"]
+    unit = wording.unit_of(comparison)
+    head = ["arm", "folds" if unit == "folds" else "pairs", f"by {unit}, points", "by test images, points"]
     caption = "Smallest true difference found four times in five, at alpha .05"
     return [*(Text(line) for line in wording.detectable(comparison)), Table(caption, head, rows)]
 
 
 def _verdicts(comparison: "Comparison") -> list[Block]:
     rows = [list(row.values()) for row in tables.rows(comparison)]
+    test = "corrected t test over folds" if wording.over_folds(comparison) else "sign-flip"
     caption = (
-        f"Test {comparison.metric}, {comparison.title}. p: sign-flip; max-t: the same, corrected for all arms; "
+        f"Test {comparison.metric}, {comparison.title}. p: {test}; max-t: the same, corrected for all arms; "
         "epochs: more (+) or fewer (-) than the baseline needs to its own final validation score"
     )
     return [

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import charts, dose, tables
+from experiments import charts, dose, tables, wording
 from experiments.figures import NAMES
 from experiments.report.blocks import Block, Picture, Text
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def size(arm: "Arm") -> str:
-    """Difference, interval and number of pairs in words."""
+    """Difference, interval and number of pairs or folds in words."""
     if arm.evidence is None:
         return ""
     interval = tables.span(arm.evidence.low, arm.evidence.high)
     between = "" if interval == tables.NONE else f", 95 % interval {interval}"
-    pairs = f"{len(arm.pairs)} pairs" if len(arm.pairs) != 1 else "1 pair"
+    what, n = "fold" if arm.evidence.unit == "folds" else "pair", arm.evidence.pairs
+    pairs = f"{n} {what}{'s' * (n != 1)}"
     return f"{tables.points(arm.evidence.difference, '+z.2f')} points{between}, {pairs}"
 
 
@@ -36,7 +37,8 @@ def forest(comparison: "Comparison", suffix: str) -> list[Block]:
         )
     )
     some = "" if len(comparison.arms) <= charts.MOST_ROWS else f" The {charts.MOST_ROWS} arms at both ends."
-    caption = f"Mean paired difference and its 95 % interval over seeds; the band is the margin.{some}"
+    unit = wording.unit_of(comparison)
+    caption = f"Mean paired difference and its 95 % interval over {unit}; the band is the margin.{some}"
     return [_picture(f"forest{suffix}", charts.forest(comparison), f"Forest plot. {arms}.", caption)]
 
 

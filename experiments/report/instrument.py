@@ -78,4 +78,4 @@ def _found(arm: "Arm") -> str:
         return tables.NONE
     interval = tables.span(arm.evidence.low, arm.evidence.high)
     verdict = f"; {arm.verdict.kind}" if arm.verdict else ""
-    return f"{tables.points(arm.evidence.difference, '+z.2f')} points ({interval}, n = {len(arm.pairs)}){verdict}"
+    return f"{tables.points(arm.evidence.difference, '+z.2f')} points ({interval}, n = {arm.evidence.pairs}){verdict}"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments import wording
-from experiments.paired import LEAST_PAIRS
 from experiments.report.blocks import Block, Bullets, Text
+from experiments.verdicts import LEAST_FOLDS, LEAST_PAIRS, least
 
 if TYPE_CHECKING:
     from experiments.comparison import Comparison
@@ -23,7 +23,7 @@ def blocks(comparison: "Comparison") -> list[Block]:
 
 
 def _tests(comparison: "Comparison") -> list[str]:
-    margin = 100 * comparison.margin
+    margin, unit = 100 * comparison.margin, wording.unit_of(comparison)
     by_images = any(arm.evidence is not None and arm.evidence.images_low is not None for arm in comparison.arms)
     images = (
         "Test images: differences of each image, averaged over seeds; groups of near-duplicates are resampled whole; "
@@ -31,7 +31,7 @@ def _tests(comparison: "Comparison") -> list[str]:
         "on the same side of zero."
     )
     if not by_images:
-        images = f"Test images: {comparison.metric} is no mean over images, so only the seeds carry a verdict here."
+        images = f"Test images: {comparison.metric} is no mean over images, so only the {unit} carry a verdict here."
     return [
         "A pair: the same seed and fold in an arm and in the baseline, so the same first weights and the same order of "
         "images. Only runs of the same data, code, network, training and PyTorch are compared.",
@@ -39,7 +39,7 @@ def _tests(comparison: "Comparison") -> list[str]:
         images,
         f"Corrected for {wording.family(comparison)} against one baseline: {_correction(comparison)}, which decides. "
         "Not corrected for: other tables, metrics, a second look, or seeds added because the first ones looked well.",
-        "Win or loss: the interval over seeds leaves zero, the corrected p is at most .05, and the images agree.",
+        f"Win or loss: the interval over {unit} leaves zero, the corrected p is at most .05, and the images agree.",
         f"Equivalent: two one-sided paired t tests (Schuirmann 1987) against ±{margin:g} points, Holm-corrected, and "
         "the 90 % interval over images inside the margin. Everything else is undecided; undecided is not equivalent.",
         "Epochs to the baseline's final validation score, McNemar's test per seed and curves describe; no verdict "
@@ -51,9 +51,10 @@ def _tests(comparison: "Comparison") -> list[str]:
 def _over_pairs(comparison: "Comparison") -> str:
     if wording.over_folds(comparison):
         return (
-            "Folds: mean paired difference; its 95 % interval and two-sided p by Student's t, the variance widened by "
-            "the share of test to training images, as folds share training images (Nadeau and Bengio 2003). "
-            f"Fewer than {LEAST_PAIRS} pairs claim nothing here, as elsewhere."
+            "Folds: mean paired difference, of each fold the mean over its seeds, which share its cut; its 95 % "
+            "interval and two-sided p by Student's t, the variance widened by the share of test to training images, as "
+            f"folds share training images (Nadeau and Bengio 2003). Fewer than {LEAST_FOLDS} folds claim nothing here: "
+            "they would find what is huge alone."
         )
     return (
         "Seeds: mean paired difference; 95 % BCa bootstrap interval (Efron 1987), which is too narrow for few pairs: "
@@ -72,18 +73,19 @@ def _correction(comparison: "Comparison") -> str:
 
 def limits(comparison: "Comparison") -> list[str]:
     """What a reader must not take from these numbers."""
-    few = [arm.name for arm in comparison.arms if len(arm.pairs) < LEAST_PAIRS]
+    unit = wording.unit_of(comparison)
+    few = [arm.name for arm in comparison.arms if len(arm.differences) < least(unit)]
     found = []
     if few:
         what = "all arms" if len(few) == len(comparison.arms) else ", ".join(few)
         found.append(
-            f"Fewer than {LEAST_PAIRS} pairs: {what}. These are explored; they claim nothing, in either direction, "
-            "and the others are not corrected for them."
+            f"Fewer than {wording.count(comparison, least(unit))}: {what}. These are explored; they claim nothing, in "
+            "either direction, and the others are not corrected for them."
         )
-    folds = {fold for arm in (comparison.baseline, *comparison.arms) for _, fold in arm.pairs} - {None}
+    folds = unit == "folds"
     shared = "Folds share most of their training images" if folds else "All seeds share one test set and one split"
     found.append(
-        f"{shared}: the intervals over seeds speak of training anew, those over images of other images of this kind; "
+        f"{shared}: the intervals over {unit} speak of training anew, those over images of other images of this kind; "
         "neither speaks of other data."
     )
     found.append(
