@@ -53,7 +53,8 @@ class PlanSettings:
 
     experiment: the yaml this comes from; question: in one sentence; baseline: the arm that the others are held
     against; metric: the primary one, of the test split; margin: the difference that nobody would act upon, in points
-    (hundredths of the metric); sweep: lines of overrides, each a grid of its own.
+    (hundredths of the metric); sweep: lines of overrides, each a grid of its own; study: the search that this run is a
+    trial of.
     """
 
     experiment: str = ""
@@ -62,6 +63,7 @@ class PlanSettings:
     metric: str = "accuracy"
     margin: float = 0.5
     sweep: list[str] = field(default_factory=list)
+    study: str = ""
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from datasets.decoding import usable_cpus
 from experiments import shell, studies
-from experiments.config import Config, from_hydra
+from experiments.config import Config, ConfigError, from_hydra
 
 MULTIRUN = {"-m", "--multirun"}
 LOOKING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}  # nothing is trained
@@ -87,9 +90,17 @@ def composed(lines: Sequence[Sequence[str]]) -> list[Job]:
 
 
 def configured(words: Sequence[str]) -> Config:
-    """One run's configuration of these overrides; raises as `composed`, and ConfigError."""
-    with initialize_config_module("experiments.conf", version_base="1.3"):
-        return from_hydra(compose("config", overrides=list(words)))
+    """One run's configuration of these overrides; raises ConfigError."""
+    return from_hydra(settings(words))
+
+
+def settings(words: Sequence[str]) -> DictConfig:
+    """One run's settings of these overrides; raises ConfigError where they cannot be composed."""
+    try:
+        with initialize_config_module("experiments.conf", version_base="1.3"):
+            return compose("config", overrides=list(words))
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(composition_error(error, words)) from error
 
 
 def plain(settings: DictConfig) -> dict[str, Any]:
@@ -97,8 +108,11 @@ def plain(settings: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(settings, resolve=False)  # type: ignore[return-value]
 
 
-def composition_error(error: Exception) -> str:
-    """Hydra's and OmegaConf's message as one line, without its advice about files that users do not have."""
+def composition_error(error: Exception, words: Sequence[str] | None = None) -> str:
+    """Hydra's and OmegaConf's message as one line, without its advice about files that users do not have.
+
+    words: the overrides; None is those of the command line.
+    """
     text = " ".join(str(error).split("Config search path")[0].split())
     if found := re.search(r"Could not find '(.+)/(.*?)' Available options in '.+?': (.+)", text):
         return f"{found[1]}={found[2]}: no such choice; there are {', '.join(found[3].split())}"
@@ -108,7 +122,8 @@ def composition_error(error: Exception) -> str:
         GlobalHydra.instance().clear()
         with initialize_config_module("experiments.conf", version_base="1.3"):
             groups = ("data", "model", "aug", "train", "experiment")
-            chosen = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
+            given = sys.argv[1:] if words is None else words
+            chosen = [word for word in given if word.split("=")[0] in groups and "," not in word]
             node: Any = compose("config", overrides=chosen)
         for part in filter(None, group.split(".")):
             node = node.get(part) if isinstance(node, DictConfig) else None

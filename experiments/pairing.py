@@ -46,11 +46,12 @@ def members_of(family: Sequence[Outcome], baseline: str) -> list[Outcome]:
 def pair(family: Sequence[Outcome], baseline: str, metric: str) -> Paired:
     """Put the runs of a family side by side; `metric` without its `test/`.
 
-    Refused are a second run of the same arm, seed and fold together with the first, a run without a number for the
+    Trials of a search are left out where their arm has other runs: the best was chosen for its luck too. Refused are a
+    second run of the same arm, seed and fold together with the first, a run without a number for the
     metric, a run whose code, torch, manifest or test images are not those of the baseline's run, an arm without a pair.
     """
     refused, notes = _Lines(), _Lines()
-    single = _single(family, refused)
+    single = _single(_without_trials(family, notes), refused)
     measured = []
     for outcome in single:
         if not np.isfinite(outcome.metrics.get(f"test/{metric}", np.nan)):
@@ -146,6 +147,19 @@ class _Lines:
         return [
             f"{listed(names)}{f', {places}' if places else ''}: {reason}" for (places, reason), names in arms.items()
         ]
+
+
+def _without_trials(family: Sequence[Outcome], notes: _Lines) -> list[Outcome]:
+    """The runs that no search made, and of arms that have none of these, all."""
+    others = {_key(outcome) for outcome in family if not outcome.plan.get("study")}
+    kept = []
+    for outcome in family:
+        if (study := outcome.plan.get("study")) and _key(outcome) in others:
+            reason = f"left out, a trial of the search {study}: its arm has runs that were not chosen"
+            notes.add(_arm(outcome), reason, outcome)
+        else:
+            kept.append(outcome)
+    return kept
 
 
 def _single(family: Sequence[Outcome], refused: _Lines) -> list[Outcome]:

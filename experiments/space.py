@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +50,12 @@ class Dimension:
 
     def _one(self, trial: Suggests, name: str) -> Any:
         if self.choices:
-            return trial.suggest_categorical(name, self.choices)
+            named = {choice if _is_scalar(choice) else _written(choice): choice for choice in self.choices}
+            return named[trial.suggest_categorical(name, tuple(named))]  # a study keeps names, numbers and null
         assert self.low is not None and self.high is not None
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, step=int(self.step or 1), log=self.log)
+        step = 1 if self.step is None else self.step
+        if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(step, int):
+            return trial.suggest_int(name, self.low, self.high, step=step, log=self.log)
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
 
@@ -100,17 +104,24 @@ def _dimension(where: str, asked: Any, before: Mapping[str, Dimension]) -> Dimen
         said = asked if not isinstance(asked, Mapping) else unknown[0]
         raise ConfigError(f"{where}: {said}: expected a mapping of {', '.join(fields)}")
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+    for name in {"low", "high", "step"} & set(given):
+        given[name] = _number(f"{where}.{name}", given[name])
+    if not isinstance(given.get("log", False), bool):
+        raise ConfigError(f"{where}.log: {asked['log']}: expected true or false")
     if ("choices" in given) == ("low" in given or "high" in given):
         raise ConfigError(f"{where}: expected either choices, or low and high")
     if "choices" in given and (not isinstance(given["choices"], tuple) or not given["choices"]):
         raise ConfigError(f"{where}.choices: {asked['choices']}: expected a list of values")
+    for choice in given.get("choices", ()):
+        _check(f"{where}.choices", choice)
     if "choices" not in given:
         low, high = given.get("low"), given.get("high")
-        numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high))
-        if not numbers or not low < high:  # type: ignore[operator]
+        if low is None or high is None or not low < high:
             raise ConfigError(f"{where}: low {low}, high {high}: expected two numbers, the first below the second")
-        if given.get("log") and (low <= 0 or "step" in given):  # type: ignore[operator]
+        if given.get("log") and (low <= 0 or "step" in given):
             raise ConfigError(f"{where}: log: expected low above 0, and no step")
+        if not 0 < given.get("step", high - low) <= high - low:
+            raise ConfigError(f"{where}.step: {given['step']}: expected more than 0, at most high - low")
     if "length" in given:
         low, high = (*given["length"], None, None)[:2] if isinstance(given["length"], tuple) else (None, None)
         if type(low) is not int or type(high) is not int or not 1 <= low <= high:
@@ -120,7 +131,43 @@ def _dimension(where: str, asked: Any, before: Mapping[str, Dimension]) -> Dimen
     return Dimension(**given)
 
 
+def _number(where: str, value: Any) -> int | float:
+    """A bound, also as YAML 1.1 reads 1e-4: as text."""
+    try:
+        number = float(value) if isinstance(value, str) else value
+        if type(number) in (int, float) and math.isfinite(number):
+            return number
+    except ValueError:
+        pass
+    raise ConfigError(f"{where}: {value}: expected a number")
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _check(where: str, choice: Any) -> None:
+    """Raise ConfigError where it is not of what an override can be written of."""
+    if isinstance(choice, list):
+        for inner in choice:
+            _check(where, inner)
+    elif isinstance(choice, Mapping) and all(isinstance(key, str) and re.fullmatch(r"\w+", key) for key in choice):
+        _check(where, list(choice.values()))
+    elif not _is_scalar(choice):
+        raise ConfigError(
+            f"{where}: {choice}: expected numbers, text, true, false, null, or lists and mappings of them"
+        )
+
+
 def _written(value: Any) -> str:
+    """As Hydra reads it in an override."""
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(inner)}" for key, inner in value.items()) + "}"
+    if value is None:
+        return "null"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value):
+        # a backslash stands for itself unless a quotation mark follows
+        return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + "\\'" * len(found[2]), value) + "'"
     return repr(value) if isinstance(value, float) else str(value)

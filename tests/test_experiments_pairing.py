@@ -65,3 +65,16 @@ def test_few_groups_of_test_images_are_said_to_be_few(study, tmp_path):
     make_tree(tmp_path, images=16, duplicates=4)
     notes = one(outcomes.find(tmp_path).outcomes).notes
     assert notes == ["only 12 groups of test images: intervals over them are too narrow"] and one(study).notes == []
+
+
+def test_a_trial_of_a_search_pairs_only_where_its_arm_has_no_other_runs(study):
+    def is_trial(outcome):
+        return (outcome.seed == 0 and outcome.aug == "saturate_x8") or outcome.aug == "saturate_x2"
+
+    listed = [dataclasses.replace(o, plan=o.plan | {"study": "mine"}) if is_trial(o) else o for o in study]
+    found = one(listed)
+    assert {arm.name: [seed for seed, _ in arm.pairs] for arm in found.arms} == {
+        "saturate_x2": [0, 1, 2, 3, 4, 5],
+        "saturate_x8": [1, 2, 3, 4, 5],
+    }
+    assert [note for note in found.notes if "seed 0: left out, a trial of the search mine" in note]

@@ -71,6 +71,12 @@ def test_another_space_has_another_digest(tmp_path):
         ("a: {choices: [1], length: 3}", "a.length: 3: expected [least, most]"),
         ("a: {choices: [1], like: b}", "a.like: b: expected a key above"),
         ("a: [", "no yaml"),
+        ("a: {low: 0, high: .inf}", "a.high: inf: expected a number"),
+        ("a: {low: 0, high: 2, step: banana}", "a.step: banana: expected a number"),
+        ("a: {low: 0, high: 2, step: 0}", "a.step: 0: expected more than 0"),
+        ("a: {low: 1, high: 2, log: maybe}", "a.log: maybe: expected true or false"),
+        ("a: {choices: [2020-01-01]}", "a.choices: 2020-01-01: expected numbers, text"),
+        ("a: {choices: [[{b c: 1}]]}", "a.choices: {'b c': 1}: expected numbers, text"),
     ],
 )
 def test_a_space_that_is_written_wrongly_is_named(tmp_path, text, said):
@@ -84,3 +90,31 @@ def test_a_space_that_is_written_wrongly_is_named(tmp_path, text, said):
 def test_a_space_that_is_not_there_is_told_which_are():
     with pytest.raises(ConfigError, match="--space cnn33: no such space; expected one of flexible, recipe, or a yaml"):
         space.read("cnn33")
+
+
+def chosen(tmp_path, text):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    return [space.read(str(file)).suggest(Dice(seed)) for seed in range(30)]
+
+
+@pytest.mark.parametrize(
+    "choice", ["a=b,c", "it's", "back\\slash", "\\", "\\'", "", " x ", "{a: b}", "# x", "[1, 2]", "null?"]
+)
+def test_a_choice_of_odd_text_arrives_as_it_is(tmp_path, choice):
+    [words, *_] = chosen(tmp_path, yaml.safe_dump({"plan.question": {"choices": [choice]}}))
+    assert jobs.configured(words).plan.question == choice
+
+
+def test_choices_may_be_null_and_lists_of_mappings(tmp_path):
+    found = chosen(tmp_path, "train.patience: {choices: [null]}\ntrain.augment: {choices: [[{op: flip, p: 0.5}]]}")
+    settings = jobs.configured(found[0]).train
+    assert settings.patience is None and settings.augment == [{"op": "flip", "p": 0.5}]
+
+
+def test_numbers_that_yaml_reads_as_text_and_steps_between_whole_numbers(tmp_path):
+    dice = Dice(0)
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: {low: 1e-4, high: 1e-2, log: true}\nb: {low: 0, high: 2, step: 0.5}")
+    space.read(str(file)).suggest(dice)
+    assert dice.asked == {"a": (1e-4, 1e-2, True), "b": (0, 2, False)}

@@ -24,7 +24,7 @@ EXCEPTIONS = {
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
     # the extra: nothing else needs it
-    **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py")},
+    **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py", "experiments/winner.py")},
 }
 FILES = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
 
