@@ -1,14 +1,11 @@
 """Whether a picture is like those that a network was trained on, by what its last layer is given."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-
-from detector.batches import Pictures
-from detector.color import View
-from detector.predict import logits
 
 RIDGE = 1e-3  # of the mean variance, added to each: units that are never on have none
 
@@ -40,13 +37,13 @@ def familiar(trained: np.ndarray, labels: np.ndarray, held_out: np.ndarray, *, q
     return Familiar(means, known.inverse, float(np.quantile(known.distances(held_out), quantile)), quantile)
 
 
-def features(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, key: int, precision: str) -> np.ndarray:
-    """What the network's last linear layer is given for pictures, float32 (n, D); see predict."""
+@contextmanager
+def features(model: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gathers what the network's last linear layer is given while it predicts, float32 (n, D) a batch."""
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     found: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, given: found.append(given[0].float().cpu()))
     try:
-        logits(model, pictures, rows, view, key=key, precision=precision)
+        yield found
     finally:
         hook.remove()
-    return torch.cat(found).numpy()

@@ -12,28 +12,23 @@ from detector.color import View
 PIXELS = {"cpu": 200 * 32 * 32, "cuda": 4000 * 32 * 32}
 
 
+@torch.inference_mode()
 def predict(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, key: int, precision: str) -> np.ndarray:
     """Probability of FAKE, float64 (n,), of the pictures `rows` (int64, CPU) seen through `view`; of a network of
     several outputs that of each class, (n, classes).
 
     key: for a view that draws, so that an image is drawn alike every time. The network is left in the mode it was in.
     """
-    return probabilities(logits(model, pictures, rows, view, key=key, precision=precision))
-
-
-@torch.inference_mode()
-def logits(model: nn.Module, pictures: Pictures, rows: Tensor, view: View, *, key: int, precision: str) -> Tensor:
-    """What the network gives for the same, (n, outputs), on its device."""
     training = model.training
     model.eval()
-    found = []
+    logits = []
     dtype = next(model.parameters()).dtype
     height, width = pictures.size
     for batch in pictures.batches(rows, max(1, PIXELS[pictures.device.type] // (height * width))):
         with arithmetic.of_network(pictures.device, precision):
-            found.append(model(view(batch.images, key, batch.rows).to(dtype)))
+            logits.append(model(view(batch.images, key, batch.rows).to(dtype)))
     model.train(training)
-    return torch.cat(found)
+    return probabilities(torch.cat(logits))
 
 
 def probabilities(logits: Tensor) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A finished run, or an ensemble of them, as something that scores pictures."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,21 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from datasets.build import image_settings
+from datasets.decoding import Bad, Decoded, Location, decode_all
+from datasets.images import ImageSettings
 from detector import checkpoint
 from detector.batches import Pictures
+from detector.calibration import calibrated, temperature
 from detector.color import View, build_view
+from detector.familiarity import Familiar, features
 from detector.predict import predict
 from detector.randomness import derive
 from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
+from experiments.predictions import table
 from experiments.runs import Run, Untrusted
+
+BATCH = 1000  # files that are scored at once, while the next are decoded
 
 
 class Unfinished(ValueError):
@@ -28,28 +36,108 @@ class Unfinished(ValueError):
 
 @dataclass(frozen=True)
 class Member:
-    """A trained network, ready on its device, and the view it was tested through."""
+    """A trained network, ready on its device, and the view it was tested through.
+
+    familiar: what its features of training are; smallest, largest: (height, width) of the training files; None where
+    the run is older than these.
+    """
 
     config: Config
     network: nn.Module
     view: View
+    familiar: Familiar | None
+    smallest: tuple[int, int] | None
+    largest: tuple[int, int] | None
 
-    def scores(self, pictures: Pictures, rows: Tensor) -> np.ndarray:
-        """Probability of FAKE, float64 (n,), of the pictures `rows` (int64, CPU), as in the run's own test."""
+    def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Of the pictures `rows` (int64, CPU), as in the run's own test: probability of FAKE, float64 (n,), and whether
+        they lie farther from the features of training than nearly all of validation, bool (n,)."""
         key = derive(self.config.seed + self.config.aug.seed_offset, "evaluation")
-        return predict(self.network, pictures, rows, self.view, key=key, precision=self.config.train.precision)
+        with features(self.network) as seen:
+            scores = predict(self.network, pictures, rows, self.view, key=key, precision=self.config.train.precision)
+        if self.familiar is None:
+            return scores, np.zeros(len(rows), dtype=bool)
+        return scores, self.familiar.distances(torch.cat(seen).numpy()) > self.familiar.limit
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one file. probability: of FAKE, calibrated, in [0, 1]; fake: whether it reaches the threshold; unlike: in what
+    it is unlike the training data, empty where in nothing; bad: why it could not be scored, empty where it was."""
+
+    probability: float
+    fake: bool
+    unlike: str = ""
+    bad: str = ""
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """The members whose mean probability it gives, one for a run; threshold: chosen on validation."""
+    """The members whose mean probability it gives, one for a run.
 
+    run: whose it is; temperature: chosen on validation; threshold: of the calibrated probability, chosen there too.
+    """
+
+    run: Run
     members: list[Member]
+    temperature: float
     threshold: float
+    device: torch.device
 
-    def scores(self, pictures: Pictures, rows: Tensor) -> np.ndarray:
-        """Probability of FAKE, float64 (n,), of the pictures `rows` (int64, CPU)."""
-        return np.mean([member.scores(pictures, rows) for member in self.members], axis=0)
+    @property
+    def images(self) -> ImageSettings:
+        """How pictures are brought to the network's size: as in training."""
+        return image_settings(self.members[0].config.data)
+
+    def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Of the pictures `rows` (int64, CPU): probability of FAKE as in the run's predictions.csv, not calibrated,
+        float64 (n,), and whether a member finds them strange, bool (n,)."""
+        scores, strange = zip(*(member.scores(pictures, rows) for member in self.members), strict=True)
+        return np.mean(scores, axis=0), np.any(strange, axis=0)
+
+    def judge(self, locations: Sequence[Location]) -> Iterator[Verdict]:
+        """A verdict for each file, in their order; decoded as in training, in child processes that may die of it."""
+        waiting: list[Decoded | Bad] = []
+        for result in decode_all(locations, self.images, description="scoring"):
+            waiting.append(result if isinstance(result, Bad) else result._replace(pixels=result.pixels.copy()))
+            if len(waiting) == BATCH:
+                yield from self._verdicts(waiting)
+                waiting = []
+        if waiting:
+            yield from self._verdicts(waiting)
+
+    def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:
+        found = [result for result in results if isinstance(result, Decoded)]
+        probabilities, strange = np.empty(0), np.empty(0, dtype=bool)
+        if found:
+            pixels = np.concatenate([result.pixels for result in found])
+            pictures = Pictures(pixels, np.zeros(len(pixels)), self.device)
+            rows, first = torch.arange(len(pixels)), np.cumsum([0, *(len(result.pixels) for result in found[:-1])])
+            pieces = np.diff([*first, len(pixels)])
+            scores, each = self.scores(pictures, rows)
+            probabilities = np.add.reduceat(calibrated(scores, self.temperature), first) / pieces
+            strange = np.logical_and.reduceat(each, first)
+        scored = zip(found, probabilities.tolist(), strange.tolist(), strict=True)
+        for result in results:
+            if isinstance(result, Bad):
+                yield Verdict(np.nan, False, bad=result.reason)
+            else:
+                _, probability, is_strange = next(scored)
+                yield Verdict(probability, probability >= self.threshold, unlike=self._unlike(result, is_strange))
+
+    def _unlike(self, result: Decoded, is_strange: bool) -> str:
+        said = []
+        member = self.members[0]
+        if member.smallest and member.largest:
+            (low_height, low_width), (high_height, high_width) = member.smallest, member.largest
+            if not (low_height <= result.height <= high_height and low_width <= result.width <= high_width):
+                there = f"{low_width}x{low_height}"
+                if member.smallest != member.largest:
+                    there += f" to {high_width}x{high_height}"
+                said.append(f"{result.width}x{result.height}, trained on {there}")
+        if is_strange:
+            said.append("unlike the training pictures")
+        return "; ".join(said)
 
 
 def load(folder: Path, device: torch.device) -> Classifier:
@@ -58,12 +146,18 @@ def load(folder: Path, device: torch.device) -> Classifier:
     Raises Unfinished where there is none or its files were changed since, CheckpointError where its weights cannot be
     read.
     """
-    run = _finished(folder)
-    members = [_finished(member) for member in ensemble.members_of(run)] or [run]
-    return Classifier([_member(each, device) for each in members], run.metrics[-1]["val/threshold"])
+    run, predictions = _finished(folder)
+    members = [_finished(member)[0] for member in ensemble.members_of(run)] or [run]
+    heads, scores = table(predictions)
+    val = np.array([head[1] == "val" for head in heads])
+    labels = np.array([int(head[3]) for head in heads])[val]
+    found = temperature(scores[val], labels)
+    chosen = run.metrics[-1]["val/threshold"]
+    threshold = float(calibrated([chosen], found)[0]) if chosen <= 1 else chosen  # above 1: nothing is called FAKE
+    return Classifier(run, [_member(each, device) for each in members], found, threshold, device)
 
 
-def _finished(folder: Path) -> Run:
+def _finished(folder: Path) -> tuple[Run, bytes]:
     try:
         found = runs.read_finished(folder)
     except Untrusted as error:
@@ -72,7 +166,7 @@ def _finished(folder: Path) -> Run:
         raise Unfinished(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
     if (task := found[0].config.get("task", condition.DETECTION)) != condition.DETECTION:
         raise Unfinished(f"{folder}: a run of task={task}; expected one that tells real from fake")
-    return found[0]
+    return found
 
 
 def _member(run: Run, device: torch.device) -> Member:
@@ -80,7 +174,12 @@ def _member(run: Run, device: torch.device) -> Member:
     view = build_view(config.aug.eval, where="aug.eval")
     network = config.model.build(image_size=image_settings(config.data).size, channels=view.channels)
     network.load_state_dict(_weights(run.folder, config.train.keep))
-    return Member(config, network.to(device).to(memory_format=torch.channels_last).eval(), view)
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    if not (path := run.folder / "familiar.pt").exists():
+        return Member(config, network, view, None, None, None)
+    known = checkpoint.load(path)
+    found = Familiar(known["means"].numpy(), known["inverse"].numpy(), known["limit"], known["quantile"])
+    return Member(config, network, view, found, tuple(known["smallest"]), tuple(known["largest"]))
 
 
 def _weights(folder: Path, keep: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Average the scores of finished runs into one that compare reads as a run.   python -m experiments.ensemble --help"""
 
 import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 
 from datasets.manifest import Row, whole_file
 from experiments import condition, record, runs, shell
-from experiments.predictions import COLUMNS
+from experiments.predictions import COLUMNS, table
 from experiments.runs import Run, Untrusted
 
 OPERATION = "ensemble"  # stands where an arm's view has its operations: one for each member
@@ -147,10 +146,10 @@ def _averaged(members: Sequence[Run], scores: Sequence[bytes]) -> tuple[list[lis
     """What stands before the score in each line of predictions.csv, and the members' mean probability, float64 (N,)."""
     tables = []
     for run, content in zip(members, scores, strict=True):
-        lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
-        if lines[0] != COLUMNS:
-            raise NotAlike(f"{run.folder}: predictions.csv: expected the columns {','.join(COLUMNS)}")
-        tables.append(([line[:-1] for line in lines[1:]], np.array([float(line[-1]) for line in lines[1:]])))
+        try:
+            tables.append(table(content))
+        except Untrusted as error:
+            raise NotAlike(f"{run.folder}: {error}") from error
     for run, (heads, _) in zip(members, tables, strict=True):
         if heads != tables[0][0]:
             raise NotAlike(f"{run.folder}: tested on other images than {members[0].folder}")
@@ -160,7 +159,7 @@ def _averaged(members: Sequence[Run], scores: Sequence[bytes]) -> tuple[list[lis
 def _measured(heads: Sequence[Sequence[str]], scores: np.ndarray) -> dict[str, float]:
     """The last line of metrics.jsonl, as a run has it; no training, hence no epochs."""
     from detector.metrics import best_threshold
-    from experiments.measures import groups, measure, members
+    from experiments.measures import calibration, groups, measure, members
 
     rows = [Row(path=path, label=int(label), source=source) for _, _, path, label, source, _ in heads]
     split, labels = np.array([head[1] for head in heads]), np.array([row.label for row in rows])
@@ -172,7 +171,10 @@ def _measured(heads: Sequence[Sequence[str]], scores: np.ndarray) -> dict[str, f
         places = np.flatnonzero(split == name)
         parts = members([rows[place] for place in places], found) if found else {}
         measured |= measure(name, scores[places], labels[places], parts, threshold=threshold)
-    return measured
+    each = {name: split == name for name in ("val", "test")}
+    return measured | calibration(
+        *({name: values[there] for name, there in each.items()} for values in (scores, labels))
+    )
 
 
 def _sets(found: Sequence[tuple[Run, bytes]], over: str) -> Iterator[list[tuple[Run, bytes]]]:

@@ -9,6 +9,7 @@ from datasets import audit, build
 from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, DataError
 from detector.batches import Pictures
 from detector.color import build_view
+from detector.familiarity import familiar, features
 from detector.predict import predict
 from detector.randomness import derive, permutation
 from detector.train import NotFinite
@@ -18,6 +19,8 @@ from experiments.measures import groups, measure, measure_classes, members
 
 _prepared: dict[str, build.Dataset] = {}
 _pictures: dict[tuple[str, str, torch.device], Pictures] = {}
+LOOKED_AT = 5000  # images of a split, for what a network finds familiar
+QUANTILE = 0.999  # of validation images, that are no stranger than the limit
 SHOWN = 8  # test pictures of each class in TensorBoard's grids
 
 
@@ -117,6 +120,28 @@ class Material:
         if not all(np.isfinite(values).all() for values in scores.values()):
             raise NotFinite("the network's scores are not numbers any more; try a smaller train.learning_rate")
         return scores
+
+    def familiar(self, model: torch.nn.Module, pictures: Pictures) -> dict[str, Any]:
+        """What tells whether a picture is like those of training, for a checkpoint: features of the network, see
+        detector.familiarity, by LOOKED_AT training and validation images; smallest and largest sides of the files."""
+        key, precision = derive(self.seed, "evaluation"), self.config.train.precision
+        found, chosen = {}, {}
+        for split in ("train", "val"):
+            rows = self.rows[split]
+            chosen[split] = rows[torch.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).long()]
+            with features(model) as seen:
+                predict(model, pictures, chosen[split], self.views["eval"], key=key, precision=precision)
+            found[split] = torch.cat(seen).numpy()
+        known = familiar(found["train"], self.truth[chosen["train"].numpy()], found["val"], quantile=QUANTILE)
+        sides = [(row.height, row.width) for row in self.data.rows if row.split == "train"]
+        return {
+            "means": torch.from_numpy(known.means),
+            "inverse": torch.from_numpy(known.inverse),
+            "limit": known.limit,
+            "quantile": known.quantile,
+            "smallest": [min(each) for each in zip(*sides, strict=True)],
+            "largest": [max(each) for each in zip(*sides, strict=True)],
+        }
 
     def shown(self, test_scores: np.ndarray, pictures: Pictures) -> dict[str, Any]:
         """The same eight real and eight fake test pictures before and after the view, with label and score of fake."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from datasets.manifest import FAKE, REAL, Row
 from detector import multiclass
-from detector.metrics import evaluate
+from detector.calibration import calibrated, temperature
+from detector.metrics import ece, evaluate
 
 
 def groups(rows: Sequence[Row]) -> dict[str, set[str]]:
@@ -32,6 +33,16 @@ def members(rows: Sequence[Row], found: Mapping[str, set[str]]) -> dict[str, np.
     source = np.array([row.source for row in rows])
     places = {name: np.flatnonzero(np.isin(source, list(inside))) for name, inside in found.items()}
     return {name: there for name, there in places.items() if len(there)}
+
+
+def calibration(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The temperature that validation chooses, and the expected calibration error that it leaves in val and test.
+
+    scores: probability of FAKE, (N,) of each split; see detector.calibration.
+    """
+    found = temperature(scores["val"], labels["val"])
+    after = {f"{split}/ece_calibrated": ece(calibrated(scores[split], found), labels[split]) for split in scores}
+    return {"val/temperature": found, **after}
 
 
 def measure(

@@ -36,6 +36,15 @@ class TestSet:
     classes: tuple[str, ...] = ()
 
 
+def table(predictions: bytes) -> tuple[list[list[str]], np.ndarray]:
+    """What stands before the score in each line of val and test, and the scores, float64 (N,); Untrusted where a line
+    has several scores or none."""
+    lines = list(csv.reader(io.StringIO(predictions.decode(), newline="")))
+    if not lines or lines[0] != COLUMNS:
+        raise Untrusted(f"predictions.csv: expected the columns {','.join(COLUMNS)}")
+    return [line[:-1] for line in lines[1:]], np.array([float(line[-1]) for line in lines[1:]])
+
+
 def parse(predictions: bytes, known: dict[bytes, TestSet]) -> tuple[TestSet, np.ndarray]:
     """The test set of a predictions.csv and its scores, float64 (N,), of several classes (N, classes); val rows are
     passed over.

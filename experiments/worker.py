@@ -21,6 +21,7 @@ from detector.train import Epoch, Steps, Training, fit
 from experiments import allocator, record
 from experiments.config import Config, ConfigError, user_settings
 from experiments.material import Material
+from experiments.measures import calibration
 from experiments.tracking import Tracker
 
 
@@ -166,6 +167,7 @@ class Worker:
                 self.training.tested.load_state_dict(checkpoint.load(self.folder / "best.pt")["model"])
             scores = self.material.scores(self.training.tested, self.pictures)
         metrics = self._test(scores)
+        checkpoint.save(self.folder / "familiar.pt", self.material.familiar(self.training.tested, self.pictures))
         self.close()
         self._process["seconds"] = round((time.perf_counter() - self._started) / self.together, 2)
         if self.together > 1:
@@ -216,6 +218,8 @@ class Worker:
                 self.tracker.generators(kept, split, counts, material.classes)
             else:
                 self.tracker.figures(kept, split, material.labels[split], scores[split], threshold)
+        if not material.by_generator:
+            measured |= calibration(scores, material.labels)
         key = derive(material.seed, "evaluation")
         shares, colors = exposure(self.pictures, material.rows["test"], material.views["eval"], key=key)
         measured |= {"view/clipped": float(shares.mean()), "view/colors": float(colors.mean())}

@@ -31,9 +31,9 @@ def test_features_are_what_the_last_layer_is_given_and_the_network_is_left_as_it
     torch.manual_seed(0)
     images = np.random.RandomState(0).randint(0, 256, (10, 32, 32, 3)).astype(np.uint8)
     pictures, model = Pictures(images, np.zeros(10), CPU), MODELS["cnn32"]().build(image_size=(32, 32))
-    seen = {"key": 0, "precision": "fp32"}
-    found = features(model, pictures, torch.arange(10), View(), **seen)
+    with features(model) as seen:
+        scores = predict(model, pictures, torch.arange(10), View(), key=0, precision="fp32")
+    found = torch.cat(seen).numpy()
     logits = found @ model[-1].weight.detach().numpy().T + model[-1].bias.detach().numpy()
-    scores = predict(model, pictures, torch.arange(10), View(), **seen)
     assert np.allclose(1 / (1 + np.exp(-logits[:, 0])), scores, atol=1e-6)
     assert found.shape == (10, 64) and model.training and not model[-1]._forward_pre_hooks
