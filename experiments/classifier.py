@@ -49,12 +49,17 @@ class Member:
     smallest: tuple[int, int] | None
     largest: tuple[int, int] | None
 
+    @property
+    def key(self) -> int:
+        """For a view that draws: that of the run's own test."""
+        return derive(self.config.seed + self.config.aug.seed_offset, "evaluation")
+
     def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Of the pictures `rows` (int64, CPU), as in the run's own test: probability of FAKE, float64 (n,), and whether
         they lie farther from the features of training than nearly all of validation, bool (n,)."""
-        key = derive(self.config.seed + self.config.aug.seed_offset, "evaluation")
         with features(self.network) as seen:
-            scores = predict(self.network, pictures, rows, self.view, key=key, precision=self.config.train.precision)
+            precision = self.config.train.precision
+            scores = predict(self.network, pictures, rows, self.view, key=self.key, precision=precision)
         if self.familiar is None:
             return scores, np.zeros(len(rows), dtype=bool)
         return scores, self.familiar.distances(torch.cat(seen).numpy()) > self.familiar.limit
@@ -105,6 +110,11 @@ class Classifier:
                 waiting = []
         if waiting:
             yield from self._verdicts(waiting)
+
+    def shown(self, pixels: np.ndarray) -> np.ndarray:
+        """Pictures uint8 (N, H, W, 3) at the network's size as its (first) member sees them, likewise."""
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        return self.members[0].view.shown(images, self.members[0].key, torch.arange(len(pixels)))
 
     def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:
         found = [result for result in results if isinstance(result, Decoded)]

@@ -150,9 +150,7 @@ class Material:
         places = np.concatenate([np.flatnonzero(labels == label)[:SHOWN] for label in (REAL, FAKE)])
         rows = self.rows["test"][torch.from_numpy(places)]
         batch = next(iter(pictures.batches(rows, len(rows))))
-        with torch.inference_mode():
-            after = self.views["eval"](batch.images, derive(self.seed, "evaluation"), batch.rows)
-        pixels = (after[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pixels = self.views["eval"].shown(batch.images, derive(self.seed, "evaluation"), batch.rows)
         before = np.asarray(self.data.images[rows.numpy()])
         return {"before": before, "after": pixels, "labels": labels[places], "scores": of_fake[places]}
 

@@ -59,8 +59,7 @@ def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
     with user_settings():
         view = build_view(operations, where="aug.train")
     images = torch.from_numpy(images_u8).permute(0, 3, 1, 2).float() / 255
-    seen = view(images, derive(seed, "augmentation", 1), torch.arange(len(images)))
-    return (seen[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return view.shown(images, derive(seed, "augmentation", 1), torch.arange(len(images)))
 
 
 def sheet(images_u8: np.ndarray, row_labels: Sequence[str], names: Sequence[str], *, scale: int) -> Image.Image:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,6 +50,11 @@ class View:
         with arithmetic.of_colour(images.device):
             images = self.apply(images, lambda slot: uniform(key, indices, slot))
         return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+    @torch.inference_mode()
+    def shown(self, images: Tensor, key: int, indices: Tensor) -> np.ndarray:
+        """The same as pictures for people, uint8 (B, H, W, 3); of six channels what was transformed, the last three."""
+        return (self(images, key, indices)[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """The operations one after the other; each has SLOTS of `draw` to itself, the first for its p."""

@@ -111,10 +111,7 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     before = np.asarray(data.images[rows])
     images = torch.from_numpy(before).permute(0, 3, 1, 2).float() / 255
     view = build_view(config.aug.eval, where="aug.eval")
-    with torch.inference_mode():
-        after = view(images, derive(config.seed + config.aug.seed_offset, "evaluation"), torch.from_numpy(rows))
-    # a stacked view ends with what was transformed
-    pixels = (after[:, -3:] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels = view.shown(images, derive(config.seed + config.aug.seed_offset, "evaluation"), torch.from_numpy(rows))
     return _small(before), _small(pixels)
 
 
