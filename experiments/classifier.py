@@ -23,15 +23,10 @@ from detector.randomness import derive
 from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
 from experiments.predictions import table
-from experiments.runs import Run, Untrusted
+from experiments.runs import NoRun, Run, Untrusted
 
+LONG_SIDE = 256  # pixels of a picture that people look at
 BATCH = 1000  # files that are scored at once, while the next are decoded
-
-
-class Unfinished(ValueError):
-    """A folder that holds no finished run; the text is one line."""
-
-    exit_status = 2
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,20 @@ class Classifier:
         if waiting:
             yield from self._verdicts(waiting)
 
-    def shown(self, pixels: np.ndarray) -> np.ndarray:
-        """Pictures uint8 (N, H, W, 3) at the network's size as its (first) member sees them, likewise."""
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        return self.members[0].view.shown(images, self.members[0].key, torch.arange(len(pixels)))
+    def looked_at(self, locations: Sequence[Location]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Files that were scored, for people: each as it is, uint8 (h, w, 3) of LONG_SIDE at most, and all (of patches
+        the first) as the first member sees them, uint8 (N, H, W, 3)."""
+        whole = ImageSettings(size=(LONG_SIDE, LONG_SIDE), fit="pad")
+        pictures, pixels = [], []
+        for large, small in zip(decode_all(locations, whole), decode_all(locations, self.images), strict=True):
+            assert isinstance(large, Decoded) and isinstance(small, Decoded)
+            share = LONG_SIDE / max(large.height, large.width)
+            height, width = (max(1, round(side * share)) for side in (large.height, large.width))
+            top, left = (LONG_SIDE - height) // 2, (LONG_SIDE - width) // 2
+            pictures.append(large.pixels[0, top : top + height, left : left + width].copy())
+            pixels.append(small.pixels[0].copy())
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+        return pictures, self.members[0].view.shown(images, self.members[0].key, torch.arange(len(images)))
 
     def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:
         found = [result for result in results if isinstance(result, Decoded)]
@@ -153,7 +158,7 @@ class Classifier:
 def load(folder: Path, device: torch.device) -> Classifier:
     """That of a finished run's or ensemble's folder.
 
-    Raises Unfinished where there is none or its files were changed since, CheckpointError where its weights cannot be
+    Raises NoRun where there is none or its files were changed since, CheckpointError where its weights cannot be
     read.
     """
     run, predictions = _finished(folder)
@@ -171,11 +176,11 @@ def _finished(folder: Path) -> tuple[Run, bytes]:
     try:
         found = runs.read_finished(folder)
     except Untrusted as error:
-        raise Unfinished(f"{folder}: {error}") from error
+        raise NoRun(f"{folder}: {error}") from error
     if found is None:
-        raise Unfinished(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
+        raise NoRun(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
     if (task := found[0].config.get("task", condition.DETECTION)) != condition.DETECTION:
-        raise Unfinished(f"{folder}: a run of task={task}; expected one that tells real from fake")
+        raise NoRun(f"{folder}: a run of task={task}; expected one that tells real from fake")
     return found
 
 
@@ -197,6 +202,6 @@ def _weights(folder: Path, keep: str) -> dict[str, Any]:
     if keep == "best":
         return checkpoint.load(folder / "best.pt")["model"]
     state = checkpoint.load(folder / "last.pt")
-    if not (averaged := state["averaged"]):
+    if not (averaged := state.get("averaged")):  # not in checkpoints of earlier versions
         return state["model"]
     return {key.removeprefix("module."): value for key, value in averaged.items() if key.startswith("module.")}

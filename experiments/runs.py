@@ -36,6 +36,12 @@ class Run:
         return (*self.folder.parts[-4:-1], self.folder.name.split("-")[0])  # type: ignore[return-value]
 
 
+class NoRun(ValueError):
+    """No finished run where one is needed; the text is one line."""
+
+    exit_status = 2
+
+
 class Untrusted(ValueError):
     """A run whose files cannot be believed; the text names the file and says why."""
 
@@ -57,6 +63,14 @@ def folders(root: Path) -> Iterator[Path]:
             inside.clear()
             yield folder
         inside[:] = sorted(name for name in inside if not name.startswith("."))
+
+
+def newest(root: Path) -> Path:
+    """The folder of the run at or below `root` that was finished last; NoRun where there is none."""
+    done = [folder for folder in folders(root) if (folder / "done").exists()]
+    if not done:
+        raise NoRun(f"{root}: no finished run there; python -m experiments.run makes one")
+    return max(done, key=lambda folder: (folder / "done").stat().st_mtime_ns)
 
 
 def read(folder: Path) -> Run:

@@ -114,5 +114,5 @@ def test_a_run_and_an_ensemble_score_pictures_as_they_did_when_they_were_tested(
 def test_a_folder_that_is_no_finished_run_is_no_classifier(tmp_path):
     [folder] = make_tree(tmp_path, arms={"none": 0.9}, seeds=[0])
     (folder / "done").unlink()
-    with pytest.raises(classifier.Unfinished, match="not finished; expected a finished run"):
+    with pytest.raises(runs.NoRun, match="not finished; expected a finished run"):
         classifier.load(folder, torch.device("cpu"))

@@ -1,0 +1,35 @@
+"""The pictures that a user names: files, folders and patterns."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets.folder import PICTURES, FileLocation, files_below
+from datasets.manifest import DataError
+
+
+def pictures_named(words: Sequence[str]) -> tuple[dict[str, FileLocation], int]:
+    """Each file once, by its path, in the order named, those of a folder or pattern sorted; and how many files of
+    other kinds lay in the folders.
+
+    A file that is named itself is taken whatever its suffix. Raises DataError where a word names nothing, or a folder
+    without a picture.
+    """
+    found: dict[str, FileLocation] = {}
+    others = 0
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            below = {str(path / name): location for name, location in files_below(path).items()}
+            chosen = sorted(name for name in below if Path(name).suffix.lower() in ("", *PICTURES))
+            if not chosen:
+                raise DataError(f"{word}: no picture there; expected files such as {', '.join(sorted(PICTURES))}")
+            found |= {name: below[name] for name in chosen}
+            others += len(below) - len(chosen)
+        elif path.exists() or path.is_symlink():
+            found[str(path)] = FileLocation.of(path, None)
+        elif matches := sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()):  # noqa: PTH207
+            found |= {name: FileLocation.of(Path(name), None) for name in matches}
+        else:
+            raise DataError(f"{word}: no such file; expected a picture, a folder or a pattern such as 'photos/*.jpg'")
+    return found, others
