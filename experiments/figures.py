@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -84,6 +85,13 @@ def _cells(axes: Axes, counts: np.ndarray, *, size: int) -> None:
         ink = "white" if share > 0.5 else INK
         axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=ink, fontsize=size)
     axes.grid(False)
+
+
+def drawn(figure: Figure) -> Image.Image:
+    """The figure as a picture."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _figure(title: str, *, xlabel: str, ylabel: str):

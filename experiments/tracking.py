@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -108,14 +106,19 @@ class Tracker:
 
     def figures(self, epoch: int, split: str, labels: np.ndarray, scores: np.ndarray, threshold: float) -> None:
         """ROC curve, and confusion matrix at `threshold`."""
-        self._add([(epoch, _picture(f"figures/{split}/roc", _drawn(figures.roc(labels, scores))))])
+        self._add([(epoch, _picture(f"figures/{split}/roc", figures.drawn(figures.roc(labels, scores))))])
         self._add(
-            [(epoch, _picture(f"figures/{split}/confusion", _drawn(figures.confusion(labels, scores, threshold))))]
+            [
+                (
+                    epoch,
+                    _picture(f"figures/{split}/confusion", figures.drawn(figures.confusion(labels, scores, threshold))),
+                )
+            ]
         )
 
     def generators(self, epoch: int, split: str, counts: np.ndarray, names: Sequence[str]) -> None:
         """The confusion matrix of several classes: counts (K, K), row = what a picture is."""
-        picture = _drawn(figures.confusion_by_class(counts, names))
+        picture = figures.drawn(figures.confusion_by_class(counts, names))
         self._add([(epoch, _picture(f"figures/{split}/confusion", picture))])
 
     def text(self, name: str, text: str) -> None:
@@ -198,9 +201,3 @@ def _picture(tag: str, picture: Image.Image) -> Summary:
     png = io.BytesIO()
     picture.save(png, format="PNG", compress_level=1)  # twice as fast as the default, a tenth larger
     return events.picture(tag, png.getvalue())
-
-
-def _drawn(figure: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

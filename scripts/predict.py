@@ -131,25 +131,19 @@ def _write_csv(path: Path, judged: "dict[str, Verdict]", threshold: float) -> No
 
 
 def _draw(judge: "Classifier", chosen: "dict[str, Any]", arguments: argparse.Namespace) -> None:
-    import io
-
-    from PIL import Image
-
     from datasets.manifest import whole_file
-    from experiments import cards
+    from experiments import cards, figures
 
-    locations = [location for location, _ in chosen.values()]
-    pictures, seen = judge.looked_at(locations)
+    pictures, seen = judge.looked_at([location for location, _ in chosen.values()])
     names = [_printed(Path(path).name) for path in chosen]
-    figure = cards.sheet(names, pictures, seen, [verdict for _, verdict in chosen.values()], judge.threshold)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
+    verdicts = [verdict for _, verdict in chosen.values()]
+    drawing = figures.drawn(cards.sheet(names, pictures, seen, verdicts, judge.threshold))
     if arguments.save:
         with whole_file(arguments.save, "wb") as file:
-            file.write(png.getvalue())
+            drawing.save(file, format="PNG")
         print(f"{arguments.save}: {len(chosen)} pictures and their verdicts", file=sys.stderr)
     if arguments.visualize:
-        Image.open(png).show(title="verdicts")
+        drawing.show(title="verdicts")
 
 
 def _printed(path: str) -> str:
