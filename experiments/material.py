@@ -76,10 +76,10 @@ class Material:
 
     def pictures(self) -> Pictures:
         """The data set's pictures on the device, with the labels that training sees: those of a control are dealt out
-        anew among the training images. Runs on the same data share them, where the labels are true."""
+        anew among the training images. Runs with the same data settings share them, where the labels are true."""
         if self.config.aug.shuffle_labels:
             return Pictures(self.data.images, self.shown_labels(), self.device)
-        key = (self.config.task, self.data.digest, self.device)
+        key = (_settings(self.config), self.config.task, self.device)
         if key not in _pictures:
             _pictures.clear()  # those of other data may fill the device
             _pictures[key] = Pictures(self.data.images, self.truth, self.device)
@@ -157,11 +157,16 @@ class Material:
 
 def prepared(config: Config) -> build.Dataset:
     """The data set of a configuration, prepared once in a process: all runs of a sweep see the same."""
-    key = repr((config.data, config.data_root))
+    key = _settings(config)
     if key not in _prepared:
         _prepared.clear()  # one at a time: a sweep over data sets need not hold them all
         _prepared[key] = build.prepare(config.data, data_root=config.data_root)
     return _prepared[key]
+
+
+def _settings(config: Config) -> str:
+    """What decides on the pictures; the manifest does not: it is the same for other sizes and fits of the same files."""
+    return repr((config.data, config.data_root))
 
 
 def check_data(config: Config, digest: str) -> None:

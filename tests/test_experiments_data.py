@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets import synthetic
-from experiments import runs
+from experiments import material, runs
 
 
 @pytest.fixture
@@ -93,3 +93,27 @@ def test_runs_of_one_condition_on_data_that_were_built_anew_are_not_averaged():
     assert len(same) == 2 and "0.8000" in same[1] and same[1].endswith("  2")
     apart = runs.summary([run(0, "a", 0.7), run(1, "b", 0.9)])
     assert len(apart) == 3 and "(data aaaaaaaa)" in apart[1] and "0.9000  -  1" in apart[2]
+
+
+def test_runs_of_one_process_on_other_sizes_and_fits_of_the_same_files_do_not_share_pictures(train, tmp_path):
+    random = np.random.RandomState(0)
+    for split, count in (("train", 16), ("val", 4), ("test", 4)):
+        for label in ("real", "fake"):
+            (tmp_path / "in" / split / label).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.fromarray(random.randint(0, 256, (48, 64, 3)).astype(np.uint8))
+                picture.save(tmp_path / "in" / split / label / f"{i}.png")
+    words = ["data=folder", f"data.root={tmp_path / 'in'}", f"data_root={tmp_path / 'data'}", "model=cnn720"]
+    words += ["train.epochs=1", "train.together=1", "jobs=1"]
+    others = ["data.fit=stretch,pad", "data.image_size=32,48"]
+    status, _, err = train("-m", *words, *others, f"runs_root={tmp_path / 'swept'}")
+    assert status == 0, err
+    swept = {path.parent.name: path.parent for path in (tmp_path / "swept").rglob("done")}
+    assert len(swept) == 4
+    alone = ["data.fit=pad", "data.image_size=48"]
+    material._pictures.clear()
+    assert train(*words, *alone, f"runs_root={tmp_path / 'alone'}")[0] == 0
+    [folder] = [path.parent for path in (tmp_path / "alone").rglob("done")]
+    texts = [(place / "metrics.jsonl").read_text() for place in (folder, swept[folder.name])]
+    assert texts[0] == texts[1]
+    assert len({(place / "metrics.jsonl").read_text() for place in swept.values()}) == 4
