@@ -165,7 +165,7 @@ def prepared(config: Config) -> build.Dataset:
 
 
 def _settings(config: Config) -> str:
-    """What decides on the pictures; the manifest does not: it is the same for other sizes and fits of the same files."""
+    """What decides on the pictures; the manifest is the same for other sizes and fits of the same files."""
     return repr((config.data, config.data_root))
 
 
