@@ -18,7 +18,9 @@ def pictures_named(words: Sequence[str]) -> tuple[dict[str, FileLocation], int]:
     found: dict[str, FileLocation] = {}
     others = 0
     for word in words:
-        path = Path(word).expanduser()
+        path = Path(word)
+        if not path.exists() and word.startswith("~/"):
+            path = path.expanduser()
         if path.is_dir():
             below = {str(path / name): location for name, location in files_below(path).items()}
             chosen = sorted(name for name in below if Path(name).suffix.lower() in ("", *PICTURES))

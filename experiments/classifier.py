@@ -1,7 +1,8 @@
 """A finished run, or an ensemble of them, as something that scores pictures."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from experiments.predictions import table
 from experiments.runs import NoRun, Run, Untrusted
 
 LONG_SIDE = 256  # pixels of a picture that people look at
-BATCH = 1000  # files that are scored at once, while the next are decoded
+BATCH = 1000  # files that are scored at once, while the next are decoded, or fewer:
+BATCH_BYTES = 64_000_000  # of their pixels
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Classifier:
 
     @property
     def images(self) -> ImageSettings:
-        """How pictures are brought to the network's size: as in training."""
-        return image_settings(self.members[0].config.data)
+        """How pictures are brought to the network's size: as in training, but none is completed by in-painting."""
+        return replace(image_settings(self.members[0].config.data), inpaint=False)
 
     def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Of the pictures `rows` (int64, CPU): probability of FAKE as in the run's predictions.csv, not calibrated,
@@ -98,9 +100,11 @@ class Classifier:
     def judge(self, locations: Sequence[Location]) -> Iterator[Verdict]:
         """A verdict for each file, in their order; decoded as in training, in child processes that may die of it."""
         waiting: list[Decoded | Bad] = []
-        for result in decode_all(locations, self.images, description="scoring"):
+        images = self.images
+        most = max(1, min(BATCH, BATCH_BYTES // (images.patches * images.size[0] * images.size[1] * 3)))
+        for result in decode_all(locations, images, description="scoring"):
             waiting.append(result if isinstance(result, Bad) else result._replace(pixels=result.pixels.copy()))
-            if len(waiting) == BATCH:
+            if len(waiting) == most:
                 yield from self._verdicts(waiting)
                 waiting = []
         if waiting:
@@ -162,7 +166,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
     read.
     """
     run, predictions = _finished(folder)
-    members = [_finished(member)[0] for member in ensemble.members_of(run)] or [run]
+    members = [_member_run(member, sha256) for member, sha256 in ensemble.members_of(run).items()] or [run]
     heads, scores = table(predictions)
     val = np.array([head[1] == "val" for head in heads])
     labels = np.array([int(head[3]) for head in heads])[val]
@@ -170,6 +174,13 @@ def load(folder: Path, device: torch.device) -> Classifier:
     chosen = run.metrics[-1]["val/threshold"]
     threshold = float(calibrated([chosen], found)[0]) if chosen <= 1 else chosen  # above 1: nothing is called FAKE
     return Classifier(run, [_member(each, device) for each in members], found, threshold, device)
+
+
+def _member_run(folder: Path, sha256: str) -> Run:
+    run, predictions = _finished(folder)
+    if hashlib.sha256(predictions).hexdigest() != sha256:
+        raise NoRun(f"{folder}: trained anew since it was averaged; delete the ensemble and average its members anew")
+    return run
 
 
 def _finished(folder: Path) -> tuple[Run, bytes]:

@@ -1,6 +1,7 @@
 """Average the scores of finished runs into one that compare reads as a run.   python -m experiments.ensemble --help"""
 
 import csv
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -55,13 +56,16 @@ def write(members: Sequence[Run], scores: Sequence[bytes]) -> Path:
     fold = config["data"].get("fold")
     name = f"{digest}{'' if fold is None else f'-fold{fold}'}-seed{config['seed']}"
     folder = members[0].folder.parents[1] / config["aug"]["name"] / name
+    facts = _provenance(members, scores, digest, config["seed"])
     if record.is_done(folder):
+        if runs.read(folder).provenance["ensemble"] != facts["ensemble"]:
+            raise NotAlike(f"{folder}: averages members as they were before; delete it to average them anew")
         return folder
     heads, average = _averaged(members, scores)
     folder.mkdir(parents=True, exist_ok=True)
     with record.lock(folder):
         record.write_config(folder, config)
-        record.write_json(folder / "provenance.json", _provenance(members, digest, config["seed"]))
+        record.write_json(folder / "provenance.json", facts)
         record.write_metrics(folder, [_measured(heads, average)])
         with whole_file(folder / "predictions.csv") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -76,9 +80,11 @@ def is_one(view: dict[str, Any]) -> bool:
     return any(dict(step).get("op") == OPERATION for step in view.get("train") or [])
 
 
-def members_of(run: Run) -> list[Path]:
-    """The folders of an ensemble's members, wherever the tree lies now; empty for a run that was trained."""
-    return [run.folder.parents[1] / member for member in run.provenance.get("ensemble", [])]
+def members_of(run: Run) -> dict[Path, str]:
+    """The folders of an ensemble's members, wherever the tree lies now, with the sha256 of their predictions.csv as it
+    was averaged; empty for a run that was trained."""
+    top = run.folder.absolute().parents[1]
+    return {top / member: sha256 for member, sha256 in run.provenance.get("ensemble", {}).items()}
 
 
 def check(members: Sequence[Run]) -> None:
@@ -97,7 +103,7 @@ def check(members: Sequence[Run]) -> None:
             if run.provenance[key] != first.provenance[key]:
                 raise NotAlike(
                     f"{run.folder}: other data ({key} {run.provenance[key][:12]}) than {first.folder} "
-                    f"({first.provenance[key][:12]}); expected runs on the same data and split"
+                    f"({first.provenance[key][:12]}); expected the same data and split, or --over views or seeds"
                 )
         ours, theirs = (runs.condition_of(each.config)[0] for each in (run, first))
         for part in ALIKE:
@@ -107,6 +113,8 @@ def check(members: Sequence[Run]) -> None:
                     f"{run.folder}: {part}.{keys[0]}={ours[part].get(keys[0])}, where {first.folder} has "
                     f"{theirs[part].get(keys[0])}; expected runs that differ in aug and seed alone"
                 )
+        if run.folder.resolve().parents[1] != first.folder.resolve().parents[1]:
+            raise NotAlike(f"{run.folder}: in another tree than {first.folder}; expected the runs of one")
     keys = [_order(run) for run in members]
     if len(set(keys)) < len(keys):
         twice = next(run for place, run in enumerate(members) if keys[place] in keys[:place])
@@ -131,9 +139,12 @@ def _config(members: Sequence[Run]) -> dict[str, Any]:
     return {**members[0].config, "aug": aug, "seed": seed}
 
 
-def _provenance(members: Sequence[Run], digest: str, seed: int) -> dict[str, Any]:
+def _provenance(members: Sequence[Run], scores: Sequence[bytes], digest: str, seed: int) -> dict[str, Any]:
     """That of the first member, with the processes of all: the cost and the code of what is averaged, no speed."""
-    places = ["/".join(run.folder.parts[-2:]) for run in members]
+    places = {
+        "/".join(run.folder.parts[-2:]): hashlib.sha256(content).hexdigest()
+        for run, content in zip(members, scores, strict=True)
+    }
     processes = [
         {key: value for key, value in process.items() if key != "images_per_second"}
         for run in members
@@ -217,6 +228,7 @@ def _finished(given: Sequence[Path]) -> list[tuple[Run, bytes]]:
     for top in given:
         if not top.is_dir():
             raise NotAlike(f"{top}: no such folder; expected that of a run, or one that holds runs")
+    given = [top.absolute() for top in given]
     for place in dict.fromkeys(folder for top in given for folder in runs.folders(top)):
         try:
             run = runs.read_finished(place)

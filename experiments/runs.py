@@ -66,11 +66,14 @@ def folders(root: Path) -> Iterator[Path]:
 
 
 def newest(root: Path) -> Path:
-    """The folder of the run at or below `root` that was finished last; NoRun where there is none."""
+    """The folder of the run at or below `root` that was finished last, of those that tell real from fake and are no
+    controls; NoRun where there is none."""
     done = [folder for folder in folders(root) if (folder / "done").exists()]
-    if not done:
-        raise NoRun(f"{root}: no finished run there; python -m experiments.run makes one")
-    return max(done, key=lambda folder: (folder / "done").stat().st_mtime_ns)
+    for folder in sorted(done, key=lambda folder: -(folder / "done").stat().st_mtime_ns):
+        config = read(folder).config
+        if config.get("task", condition.DETECTION) == condition.DETECTION and not config["aug"].get("shuffle_labels"):
+            return folder
+    raise NoRun(f"{root}: no finished run there that tells real from fake; python -m experiments.run makes one")
 
 
 def read(folder: Path) -> Run:

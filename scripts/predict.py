@@ -54,6 +54,8 @@ def predict(arguments: argparse.Namespace) -> int:
     for name in ("csv", "save"):
         if (path := getattr(arguments, name)) and path.is_dir():
             raise shell.Unusable(f"--{name} {path}: is a folder; expected a file")
+        if path and (file := next((above for above in path.parents if above.is_file()), None)):
+            raise shell.Unusable(f"--{name} {path}: {file} is a file; expected a folder")
     from datasets.named import pictures_named
 
     found, others = pictures_named(arguments.pictures)
@@ -83,7 +85,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def _tell(judged: "dict[str, Verdict]", judge: "Classifier", folder: Path, others: int, *, listed: bool) -> None:
     last = judge.run.metrics[-1]
-    data, model, aug, _ = judge.run.condition
+    data, model, aug = (judge.run.config[part]["name"] for part in ("data", "model", "aug"))
     print(f"run: {folder} ({data}, {model}, {aug}; accuracy on its own test images {last['test/accuracy']:.4f})")
     colored = sys.stdout.isatty()
     if listed:
@@ -108,7 +110,7 @@ def _tell(judged: "dict[str, Verdict]", judge: "Classifier", folder: Path, other
 def _rows(judged: "dict[str, Verdict]") -> list[dict[str, Any]]:
     return [
         {
-            "path": path,
+            "path": path.encode("utf-8", "backslashreplace").decode(),
             "verdict": None if verdict.bad else "FAKE" if verdict.fake else "REAL",
             "probability": None if verdict.bad else verdict.probability,
             "unlike": verdict.unlike,

@@ -8,7 +8,7 @@ import torch
 
 from detector.batches import Pictures
 from detector.metrics import best_threshold, evaluate
-from experiments import classifier, ensemble, material, outcomes, runs
+from experiments import classifier, ensemble, material, outcomes, record, runs
 from experiments.comparison import compare
 from tests.trees import make_tree
 
@@ -66,6 +66,7 @@ def test_compare_pairs_an_ensemble_with_the_runs_of_its_seed(tmp_path):
 def test_what_cannot_be_averaged_is_refused_in_one_line(tmp_path, average):
     none, viewed = make_tree(tmp_path / "a", seeds=[0])
     [other_data] = make_tree(tmp_path / "b", arms={"none": 0.9}, seeds=[1], content="others")
+    [other_tree] = make_tree(tmp_path / "e", arms={"none": 0.9}, seeds=[1])
     [other_recipe] = make_tree(tmp_path / "c", arms={"none": 0.9}, seeds=[1], recipe="fast")
     made = written(none, viewed)
     (unfinished := tmp_path / "d" / none.name).parent.mkdir()
@@ -74,6 +75,7 @@ def test_what_cannot_be_averaged_is_refused_in_one_line(tmp_path, average):
     for folders, words in {
         (none, other_data): "other data (content_digest others) than",
         (none, other_recipe): "train.batch_size=256.0, where",
+        (none, other_tree): "in another tree than",
         (none, none): "expected two or more finished runs",
         (none, made): "is an ensemble; expected runs that were trained",
         (none, unfinished): "not finished; expected finished runs",
@@ -81,6 +83,18 @@ def test_what_cannot_be_averaged_is_refused_in_one_line(tmp_path, average):
     }.items():
         status, _, err = average(*folders)
         assert (status, len(err.splitlines())) == (2, 1) and words in err, (words, err)
+
+
+def test_a_member_that_was_trained_anew_is_noticed(tmp_path):
+    members = make_tree(tmp_path, seeds=[0])
+    folder = written(*members)
+    text = (members[0] / "predictions.csv").read_text()
+    (members[0] / "predictions.csv").write_text(text.replace(",0.9", ",0.8"))
+    record.mark_done(members[0])
+    with pytest.raises(ensemble.NotAlike, match="averages members as they were before; delete it"):
+        written(*members)
+    with pytest.raises(runs.NoRun, match="trained anew since it was averaged"):
+        classifier.load(folder, torch.device("cpu"))
 
 
 def test_over_views_makes_one_for_each_seed_and_over_seeds_one_for_each_arm(tmp_path, average):

@@ -70,6 +70,8 @@ def test_a_mistake_is_one_line_and_status_2(words, tmp_path):
         (empty,): "empty: no picture there; expected files such as",
         (tmp_path / "nowhere.jpg",): "nowhere.jpg: no such file; expected a picture, a folder or a pattern",
         (here, "--run", empty): "empty: not finished; expected a finished run",
+        ("~nobody/a.png",): "~nobody/a.png: no such file; expected a picture",
+        (here, "--csv", here / "x.csv"): "is a file; expected a folder",
         (here, "--csv", empty): "empty: is a folder; expected a file",
         (here, "--device", "tpu"): "device=tpu: expected auto, cpu, cuda or cuda:N",
     }.items():

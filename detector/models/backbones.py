@@ -73,6 +73,10 @@ class EfficientNetB0:
 
     def __post_init__(self) -> None:
         check_dropout(self.dropout)
+        if self.weights in WEIGHTS and self.weights_sha256:
+            raise ValueError(
+                f"model.weights_sha256={self.weights_sha256}: expected none with model.weights={self.weights}"
+            )
         if self.weights not in WEIGHTS and not self.weights_sha256:
             self.weights_sha256 = hashlib.sha256(self._file()).hexdigest()
 
