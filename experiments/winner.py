@@ -77,13 +77,19 @@ def _pictures(study: Trials) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls them experimental
         if several:
-            found["pareto_front"] = pictures.plot_pareto_front(study.study, target_names=study.objectives)
+            found["pareto_front"] = front = pictures.plot_pareto_front(study.study, target_names=study.objectives)
+            for name, scale in zip(study.objectives, (front.set_xscale, front.set_yscale), strict=True):
+                if name == "num_parameters":  # over several orders of magnitude
+                    scale("log")
         found["history"] = pictures.plot_optimization_history(study.study, **target)
         found["slice"] = pictures.plot_slice(study.study, **target)
         found["parallel_coordinates"] = pictures.plot_parallel_coordinate(study.study, **target)
         if done > 1:
             found["importances"] = pictures.plot_param_importances(study.study, **target)
-    return {name: _figure(axes) for name, axes in found.items()}
+    figures = {name: _figure(axes) for name, axes in found.items()}
+    dimensions = {name for trial in completed(study) for name in trial.params}
+    figures["parallel_coordinates"].set_size_inches(4 + 1.3 * len(dimensions), 5)  # their axes' labels need room
+    return figures
 
 
 def _figure(axes: Any) -> Any:
