@@ -206,6 +206,11 @@ def _one_arm(name: str, words: list[str], arguments: argparse.Namespace, space: 
     for trial in study.run(arguments.trials):
         print(f"{name}: {_line(trial, arguments.objectives)}", flush=True)
     print(f"{name}: {len(study.ended())} trials", flush=True)
+    if len(arguments.objectives) > 1:
+        front = sorted(study.study.best_trials, key=lambda trial: trial.values)
+        print(f"{name}: {len(front)} that no other beats in both:", flush=True)
+        for trial in front:
+            print(f"  {_line(trial, arguments.objectives)}", flush=True)
     return study
 
 
