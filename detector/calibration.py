@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from detector.metrics import LOG_CLIP
+
 HOTTEST = 100.0  # temperatures from 1/100 to 100: what lies outside tells the classes apart perfectly, or not at all
-CUT = float(np.finfo(np.float64).eps)  # how near to 0 and 1 a probability may come, as in metrics.nll
 HALVINGS = 60
 
 
@@ -29,7 +30,7 @@ def calibrated(scores: ArrayLike, temperature: float) -> np.ndarray:
 
 
 def _logits(scores: ArrayLike) -> np.ndarray:
-    probabilities = np.clip(np.asarray(scores, dtype=np.float64), CUT, 1 - CUT)
+    probabilities = np.clip(np.asarray(scores, dtype=np.float64), LOG_CLIP, 1 - LOG_CLIP)
     return np.log(probabilities) - np.log1p(-probabilities)
 
 

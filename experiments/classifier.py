@@ -190,8 +190,8 @@ def _finished(folder: Path) -> tuple[Run, bytes]:
         raise NoRun(f"{folder}: {error}") from error
     if found is None:
         raise NoRun(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
-    if (task := found[0].config.get("task", condition.DETECTION)) != condition.DETECTION:
-        raise NoRun(f"{folder}: a run of task={task}; expected one that tells real from fake")
+    if found[0].task != condition.DETECTION:
+        raise NoRun(f"{folder}: a run of task={found[0].task}; expected one that tells real from fake")
     return found
 
 

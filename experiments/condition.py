@@ -48,6 +48,11 @@ def condition_of(
     return _plain(settings)
 
 
+def run_name(digest: str, fold: int | None, seed: int) -> str:
+    """Of a run's folder; experiments.runs.NAME reads it."""
+    return f"{digest}{'' if fold is None else f'-fold{fold}'}-seed{seed}"
+
+
 def digest_of(condition: Mapping[str, Any]) -> str:
     """Ten hexadecimal digits, those of a run folder's name."""
     return hashlib.sha256(json.dumps(condition, sort_keys=True).encode()).hexdigest()[:10]

@@ -104,8 +104,7 @@ class Config:
     @property
     def folder(self) -> Path:
         """runs/<data>/<model>/<aug>/<digest>-seed<k>, with -fold<f> before the seed where there are folds"""
-        fold = "" if self.data.fold is None else f"-fold{self.data.fold}"
-        name = f"{self.digest}{fold}-seed{self.seed}"
+        name = condition.run_name(self.digest, self.data.fold, self.seed)
         return self.runs_root / self.data.name / self.model.name / self.aug.name / name
 
     def condition(self) -> dict[str, Any]:

@@ -53,8 +53,7 @@ def write(members: Sequence[Run], scores: Sequence[bytes]) -> Path:
     members, scores = zip(*sorted(zip(members, scores, strict=True), key=lambda pair: _order(pair[0])), strict=True)
     config = _config(members)
     _, digest = runs.condition_of(config)
-    fold = config["data"].get("fold")
-    name = f"{digest}{'' if fold is None else f'-fold{fold}'}-seed{config['seed']}"
+    name = condition.run_name(digest, config["data"].get("fold"), config["seed"])
     folder = members[0].folder.parents[1] / config["aug"]["name"] / name
     facts = _provenance(members, scores, digest, config["seed"])
     if record.is_done(folder):
@@ -94,8 +93,8 @@ def check(members: Sequence[Run]) -> None:
         raise NotAlike(f"{there}: expected two or more finished runs to average")
     first, *others = members
     for run in members:
-        if (task := run.config.get("task", condition.DETECTION)) != condition.DETECTION:
-            raise NotAlike(f"{run.folder}: a run of task={task}; expected runs that tell real from fake")
+        if run.task != condition.DETECTION:
+            raise NotAlike(f"{run.folder}: a run of task={run.task}; expected runs that tell real from fake")
         if is_one(run.config["aug"]):
             raise NotAlike(f"{run.folder}: is an ensemble; expected runs that were trained")
     for run in others:

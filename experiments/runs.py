@@ -35,6 +35,11 @@ class Run:
         """(data, model, aug, digest): what runs that differ only in their seed or fold share."""
         return (*self.folder.parts[-4:-1], self.folder.name.split("-")[0])  # type: ignore[return-value]
 
+    @property
+    def task(self) -> str:
+        """detection, also of runs from before there was another, or generator."""
+        return self.config.get("task", condition.DETECTION)
+
 
 class NoRun(ValueError):
     """No finished run where one is needed; the text is one line."""
@@ -70,8 +75,8 @@ def newest(root: Path) -> Path:
     controls; NoRun where there is none."""
     done = [folder for folder in folders(root) if (folder / "done").exists()]
     for folder in sorted(done, key=lambda folder: -(folder / "done").stat().st_mtime_ns):
-        config = read(folder).config
-        if config.get("task", condition.DETECTION) == condition.DETECTION and not config["aug"].get("shuffle_labels"):
+        run = read(folder)
+        if run.task == condition.DETECTION and not run.config["aug"].get("shuffle_labels"):
             return folder
     raise NoRun(f"{root}: no finished run there that tells real from fake; python -m experiments.run makes one")
 

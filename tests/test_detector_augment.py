@@ -15,6 +15,15 @@ from detector.randomness import derive, uniform
 KEY = derive(0, "geometry", 1)
 ROWS = torch.arange(64)
 
+EVERY = [
+    {"op": "flip", "p": 0.5},
+    {"op": "rotate", "degrees": 15},
+    {"op": "crop", "pixels": 4},
+    {"op": "random_resized_crop"},
+    {"op": "cutout", "share": 0.5},
+    {"op": "noise", "sigma": 0.1},
+]
+
 
 def pictures(count=64, size=(32, 40)):
     small = torch.rand(count, 3, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -91,18 +100,7 @@ def test_noise_is_gaussian_of_its_sigma_independent_and_another_in_every_image_a
     assert bright.max() == 1 and bright.min() >= 0 and bright.mean() < 0.9
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        {"op": "flip", "p": 0.5},
-        {"op": "rotate", "degrees": 15},
-        {"op": "crop", "pixels": 4},
-        {"op": "random_resized_crop"},
-        {"op": "cutout", "share": 0.5},
-        {"op": "noise", "sigma": 0.1},
-    ],
-    ids=lambda operation: operation["op"],
-)
+@pytest.mark.parametrize("operation", EVERY, ids=lambda operation: operation["op"])
 def test_each_hangs_on_the_image_alone_and_keeps_range_and_layout(operation):
     images = pictures()
     before, seen = images.clone(), varied(operation, images)

@@ -20,6 +20,7 @@ from detector.models import MODELS
 from detector.recorded import WARM_UP
 from detector.together import Member, Stacked, Views, fit_together
 from detector.train import Training, TrainSettings, fit, gradients, new_keys
+from tests.test_detector_augment import EVERY
 
 IMAGES, BATCH, EPOCHS = 26, 4, 2  # six whole batches and one of two in an epoch
 ROWS = torch.arange(IMAGES)
@@ -199,16 +200,6 @@ def host_operations(view, model, members, device):
 VIEWS = [*([{"op": op, **SETTINGS.get(op, {})}] for op in OPS), [{"op": "saturate", "space": "luma", "factor": 8}]]
 
 
-AUGMENTED = [
-    {"op": "flip", "p": 0.5},
-    {"op": "rotate", "degrees": 15},
-    {"op": "crop", "pixels": 4},
-    {"op": "random_resized_crop"},
-    {"op": "cutout", "share": 0.5},
-    {"op": "noise", "sigma": 0.1},
-]
-
-
 @pytest.mark.parametrize("operations", VIEWS, ids=lambda operations: operations[0]["op"])
 def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(operations, meta):
     view = build_view(operations)
@@ -216,7 +207,7 @@ def test_with_any_view_a_step_takes_nothing_from_the_host_and_waits_for_nothing(
     assert host_operations(view, model, 1, meta) == []
 
 
-@pytest.mark.parametrize("operation", AUGMENTED, ids=lambda operation: operation["op"])
+@pytest.mark.parametrize("operation", EVERY, ids=lambda operation: operation["op"])
 def test_so_does_whatever_varies_the_pictures_of_training(operation, meta):
     model = MODELS["cnn32"]().build(image_size=(32, 32)).to(meta)
     assert host_operations(build_augment([operation]), model, 1, meta) == []
