@@ -37,7 +37,8 @@ def test_files_folders_and_patterns_get_a_verdict_each_and_bad_files_a_reason(wo
     names = ["a.png", "b (2).png", "deep/with\nbreak.png", "c.jpg"]
     for name in names:
         picture(inside / name)
-    (inside / "torn.jpg").write_bytes((inside / "c.jpg").read_bytes()[:300])
+    torn = picture(inside / "torn.jpg", side=128).read_bytes()
+    (inside / "torn.jpg").write_bytes(torn[: len(torn) * 9 // 10])  # what is judged is never in-painted
     (inside / "notes.txt").write_text("no picture")
     single = picture(tmp_path / "no suffix.png").rename(tmp_path / "no suffix")
     table, drawing = tmp_path / "scores.csv", tmp_path / "out.png"
