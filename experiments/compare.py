@@ -138,7 +138,8 @@ def _main() -> int:
             print("\n".join(wrapped(planning.lines(one, plans[-1], arguments.plan), width)) + "\n")
     for one in every:
         if not one.arms:
-            print(f"nothing to hold against {one.baseline.name}: {one.title}, {len(one.baseline.members)} runs")
+            n = len(one.baseline.members)
+            print(f"nothing to hold against {one.baseline.name}: {one.title}, {n} run{'s' * (n > 1)}")
     for line in found.unfinished[:NAMED]:
         print(f"unfinished: {line}")
     if len(found.unfinished) > NAMED:

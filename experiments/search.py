@@ -203,6 +203,7 @@ def _one_arm(name: str, words: list[str], arguments: argparse.Namespace, space: 
         seed=arguments.seed,
         place=arguments.out / ".search",
     )
+    print(f"{name}: {len(study.ended())} of {arguments.trials} trials done", flush=True)
     for trial in study.run(arguments.trials):
         print(f"{name}: {_line(trial, arguments.objectives)}", flush=True)
     print(f"{name}: {len(study.ended())} trials", flush=True)

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,19 +18,25 @@ def train_one(config: Config) -> Path:
 
     Raises what `train` raises.
     """
-    with closing(train(config)) as steps:
-        first = next(steps, None)
-        if first is None:
-            return config.folder
-        with tqdm(total=first.total, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
-            epoch = first.epoch
-            for progress in steps:
-                if progress.epoch != epoch:
-                    epoch = progress.epoch
-                    bar.reset()
-                bar.set_description(f"epoch {epoch}/{progress.epochs}", refresh=False)
-                bar.update(progress.images - bar.n)
+    for _ in shown(train(config)):
+        pass
     return config.folder
+
+
+def shown(steps: Generator[Progress, None, None], name: str = "") -> Generator[Progress, None, None]:
+    """The same steps, with a bar for each epoch on a terminal, and `name` before it."""
+    with closing(steps), ExitStack() as stack:
+        bar, epoch = None, 0
+        for progress in steps:
+            if bar is None:
+                opened = tqdm(total=progress.total, unit=" images", unit_scale=True, disable=None, leave=False)
+                bar = stack.enter_context(opened)
+            elif progress.epoch != epoch:
+                bar.reset()
+            epoch = progress.epoch
+            bar.set_description(f"{name}epoch {epoch}/{progress.epochs}", refresh=False)
+            bar.update(progress.images - bar.n)
+            yield progress
 
 
 def train(config: Config) -> Generator[Progress, None, None]:

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import re
 import socket
 import sys
 import time
@@ -72,9 +73,10 @@ class Trials:
                 self.study.set_user_attr("asked", asked)
             elif before != asked:
                 differs = next(key for key in asked if (before or {}).get(key) != asked[key])
+                then = (before or {}).get(differs)
                 raise shell.Unusable(
-                    f"--storage {storage}: holds a study {name} of another {differs} ({(before or {}).get(differs)}, "
-                    f"now {asked[differs]}); give another --name or storage"
+                    f"--storage {_public(storage)}: holds a study {name} of another {differs} ({then}, now "
+                    f"{asked[differs]}); give another --name or storage"
                 )
 
     def told(self) -> list[FrozenTrial]:
@@ -170,7 +172,7 @@ class Trials:
         with single.opened(config) as worker:
             if worker:
                 told = 0
-                with closing(worker.complete()) as steps:  # type: ignore[type-var]
+                with closing(single.shown(worker.complete(), f"trial {trial.number}, ")) as steps:
                     for _ in steps:
                         if watched and len(worker.history) > told:
                             told = len(worker.history)
@@ -222,10 +224,16 @@ def open_storage(text: str) -> Any:
             return optuna.storages.JournalStorage(JournalFileBackend(text.removeprefix("journal:")))
         return optuna.storages.RDBStorage(text)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
+        said = _public(" ".join(str(error).split())[:200])
         raise shell.Unusable(
-            f"--storage {text}: cannot be opened ({said}); expected sqlite:///FILE, journal:FILE or a database's URL"
+            f"--storage {_public(text)}: cannot be opened ({said}); expected sqlite:///FILE, journal:FILE or a "
+            "database's URL"
         ) from error
+
+
+def _public(text: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", text)
 
 
 def prunable(objectives: Sequence[str]) -> bool:

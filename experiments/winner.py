@@ -8,6 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 
 from datasets.manifest import whole_file
@@ -70,9 +72,9 @@ def _pictures(study: Trials) -> dict[str, Any]:
     from optuna.visualization import matplotlib as pictures
 
     several = len(study.objectives) > 1
-    target: dict[str, Any] = (
-        {"target": lambda trial: trial.values[0], "target_name": study.objectives[0]} if several else {}
-    )
+    target: dict[str, Any] = {"target_name": study.objectives[0]}
+    if several:
+        target["target"] = lambda trial: trial.values[0]
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls them experimental
@@ -82,7 +84,9 @@ def _pictures(study: Trials) -> dict[str, Any]:
                 if name == "num_parameters":  # over several orders of magnitude
                     scale("log")
         found["history"] = pictures.plot_optimization_history(study.study, **target)
-        found["slice"] = pictures.plot_slice(study.study, **target)
+        found["slice"] = slices = pictures.plot_slice(study.study, **target)
+        for axes in np.ravel(np.asarray(slices)):  # labels between the powers of ten would lie on one another
+            axes.xaxis.set_minor_formatter(NullFormatter())
         found["parallel_coordinates"] = pictures.plot_parallel_coordinate(study.study, **target)
         if done > 1:
             found["importances"] = pictures.plot_param_importances(study.study, **target)

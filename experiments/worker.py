@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +68,7 @@ class Worker:
         """Give back what is open, however far the run came."""
         self._open.close()
 
-    def complete(self) -> Iterator[Progress]:
+    def complete(self) -> Generator[Progress, None, None]:
         """Train what is missing, test, write the results and the done mark."""
         self.begin()
         yield self.progress
