@@ -69,7 +69,7 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
     The digest covers names, labels and stamps of all files: a changed, added or missing file leads to another store.
     Two processes that want the same one do the work once. OSError where the disk does not take it.
     """
-    target = folder / f"packed-{_digest(listing, settings)}"
+    target = folder / f"packed-{digest(listing, settings)}"
     folder.mkdir(parents=True, exist_ok=True)
     rows = None
     with (folder / f".{target.name}.lock").open("w") as lock:
@@ -114,10 +114,12 @@ def _say_others(target: Path) -> None:
         )
 
 
-def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
+def digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
+    """Of the store that `open_or_pack` finds or makes: sixteen hexadecimal digits."""
     known = asdict(settings)
-    if not settings.inpaint:
-        del known["inpaint"]  # younger than stores that are to be found again
+    for key in ("inpaint", "degradation"):  # younger than stores that are to be found again
+        if not known[key]:
+            del known[key]
     digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, known]).encode())
     for row, location in listing:
         digest.update(
