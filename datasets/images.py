@@ -98,8 +98,9 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
 class Decoder:
     """`decode` for many files that will all be fitted under the same settings.
 
-    A large JPEG comes at a half, a quarter or an eighth of its size where that is still `fitting.enough`, and nothing is
-    to be done to the whole before; its facts are of the whole. Files of one collection often begin alike, up to the coded pixels: what stands there is read once.
+    A large JPEG comes at a half, a quarter or an eighth of its size where that is still `fitting.enough` and nothing is
+    to be done to the whole; its facts are of the whole. Files of one collection often begin alike, up to the coded
+    pixels: what stands there is read once.
     """
 
     def __init__(self, settings: ImageSettings) -> None:
