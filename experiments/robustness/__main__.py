@@ -10,7 +10,8 @@ from experiments import shell
 if TYPE_CHECKING:  # --help is instant
     from experiments.robustness.figures import Document
 
-EXAMPLES = """The test pictures of the runs are degraded by Pillow (JPEG, WebP, blur, resizing, noise, light, colour, crops),
+EXAMPLES = """\
+The test pictures of the runs are degraded by Pillow (JPEG, WebP, blur, resizing, noise, light, colour, crop),
 each from a random stream of its own file, so that every arm and seed sees the same ones, and scored by every run. They
 are packed once, below data/<name>/degraded, and scores are kept in FOLDER/scores: a further arm costs only its own.
 Both may be deleted. Accuracy is at .5 of the uncalibrated probability, as test/accuracy.
@@ -51,6 +52,9 @@ def main() -> int:
 
         found = studies.only(found, arguments.experiment)
     outcomes, refused = choosing.usable(found.outcomes, arguments.root)
+    refused = [*found.refused, *refused]
+    for line in refused:  # before any is missed
+        print(f"refused: {line}", file=sys.stderr)
     outcomes = choosing.asked_for(outcomes, arguments.arms, arguments.seeds, arguments.baseline)
     family, title, others = choosing.family(outcomes)
     asked = plans.asked(family, baseline=choosing.baseline(family, arguments.baseline), metric=arguments.metric)
@@ -63,7 +67,7 @@ def main() -> int:
         sampled += [scoring.of_sample(run, places) for run in same]
         tests[sampled[-1].test.digest] = pictures
     paired = pairing.pair(sampled, asked.baseline, asked.metric)
-    for line in [*found.refused, *refused, *paired.refused]:
+    for line in paired.refused:
         print(f"refused: {line}", file=sys.stderr)
     used = [*paired.baseline, *(run for pairs in paired.arms.values() for run, _ in pairs)]
     print(
@@ -74,6 +78,7 @@ def main() -> int:
     scores, fresh = scoring.score(used, cells, tests, out / "scores", device)
     rows = survival.rows(paired, cells, scores, metric=asked.metric, margin=asked.margin)
     notes = [*asked.changes, *asked.notes, *paired.notes, *scoring.differing(used, scores)]
+    notes = [note.replace(f"{arguments.root}/", "") for note in notes]  # results may go elsewhere
     sets = list({run.test.digest: run.test for run in paired.baseline}.values())
     whole = document.document(title, cells, rows, sets, asked, notes)
     _write(out, whole)
@@ -81,7 +86,7 @@ def main() -> int:
         print(line)
     print(f"scored: {fresh} of {len(used) * len(cells)} cells of runs, the others were there")
     print(f"result: {out / document.NAME}\nnext:   look at {out / 'figures'}; python -m experiments.report takes it up")
-    return 1 if found.refused or refused or paired.refused else 0
+    return 1 if refused or paired.refused else 0
 
 
 def _arguments() -> argparse.Namespace:

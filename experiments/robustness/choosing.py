@@ -29,8 +29,8 @@ def usable(outcomes: Sequence[Outcome], root: Path) -> tuple[list[Outcome], list
 def asked_for(
     outcomes: Sequence[Outcome], arms: Collection[str] | None, seeds: Collection[int] | None, baseline: str | None
 ) -> list[Outcome]:
-    """The runs of these arms (names or digests), of the baseline and of these seeds, None: all; Unusable where there are
-    none, or none of an arm."""
+    """The runs of these arms (names or digests), of the baseline and of these seeds, None: all; Unusable where there
+    are none, or none of an arm."""
     if unknown := set(arms or ()) - {name for run in outcomes for name in (run.aug, run.digest)}:
         there = pairing.listed(list(dict.fromkeys(run.aug for run in outcomes)), most=50) or "none"
         raise Unusable(f"--arms {min(unknown)}: no finished run of it; the arms there are: {there}")
@@ -54,11 +54,13 @@ def family(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], str, list[str]]:
         first = family[0]
         content, epochs = first.facts["content_digest"][:8], first.settings["train"]["epochs"]
         size = "x".join(f"{side:g}" for side in first.settings["data"]["image_size"])
-        return f"{first.data} ({content}, {size}), {first.model}, {first.recipe}, {epochs:g} epochs"
+        return f"{first.data} ({content}, {size}), {first.model}, {first.recipe}, {epochs:g} epochs" + (
+            "" if first.fold is None else ", in folds"
+        )
 
     first, *others = sorted(pairing.families(outcomes), key=lambda family: (-len(family), title(family)))
     said = [
-        f"{title(other)}, {len(other)} runs: other data, network or training; give its folder as ROOT"
+        f"{title(other)}, {len(other)} runs: other data, network or training; a deeper ROOT or --experiment takes them"
         for other in others
     ]
     return first, title(first), said

@@ -35,7 +35,7 @@ def document(
     labels = np.concatenate([test.labels for test in tests])
     groups = np.concatenate([test.groups for test in tests])
     return {
-        "title": title,
+        "title": f"{title}, {len(labels):,} test images",
         "metric": asked.metric,
         "margin": asked.margin,
         "thresholds": THRESHOLDS,
@@ -87,10 +87,14 @@ def table(found: Document) -> tuple[list[str], list[list[str]]]:
 def page(found: Document) -> str:
     """The same as Markdown, with what one must know to read it."""
     head, rows = table(found)
-    marks = ", ".join(f"{mark} {word}" for word, mark in MARKS.items())
     body = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    words = [found["title"], *summary(found), f"Difference to {head[1]} in points, {marks}.", *found["notes"]]
+    words = [found["title"], *summary(found), f"Difference to {head[1]} in points; {marks()}.", *found["notes"]]
     return "\n\n".join([*words, "\n".join(f"| {' | '.join(cells)} |" for cells in body)])
+
+
+def marks() -> str:
+    """What stands behind a difference, in words."""
+    return ", ".join(f"{mark} {word}" for word, mark in MARKS.items()) + "; corrected over all arms and cells"
 
 
 def summary(found: Document) -> list[str]:
