@@ -57,8 +57,10 @@ def main() -> int:
         lost = _placeless([*found.unfinished, *refused], arguments.root)
         compared = [replace(one, notes=_placeless(one.notes, arguments.root)) for one in compared]
         again = _again(arguments)
-        parts = {"examples": examples.blocks, "further": survival.sections(arguments.root)}
-        made = document.report(compared, facts=facts, left_out=lost, again=again, **parts)
+        degraded = survival.sections(arguments.root)
+        made = document.report(
+            compared, facts=facts, left_out=lost, examples=examples.blocks, again=again, further=degraded
+        )
         _next(bar, "writing")
         write(made, arguments.out)
         outcomes.export(found.outcomes, arguments.out)
