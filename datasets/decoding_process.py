@@ -72,7 +72,7 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
             image, facts, repair = _decode_or_repair(data, decoder)
             sha256 = hashlib.sha256(data).hexdigest()
             if settings.degradation:
-                image = degrade.degraded(image, settings.degradation, sha256)
+                image = _degraded(image, settings.degradation, sha256)
             mine = images.pieces(image, settings)
             small = None if own_thumbs else fitting.thumb(image)
         except images.BadImage as error:
@@ -88,6 +88,13 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
                 thumbs.append(np.ascontiguousarray(small))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return heads, pixels + thumbs
+
+
+def _degraded(image: np.ndarray, degradation: degrade.Degradation, sha256: str) -> np.ndarray:
+    try:
+        return degrade.degraded(image, degradation, sha256)
+    except (OSError, ValueError) as error:  # more pixels to a side than the codec takes
+        raise images.BadImage(f"cannot be degraded: {images.one_line(error)}") from error
 
 
 def _decode_or_repair(data: bytes, decoder: images.Decoder) -> tuple[np.ndarray, images.Facts, list[str]]:

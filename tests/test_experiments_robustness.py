@@ -11,9 +11,11 @@ import trees
 from PIL import Image
 
 from datasets.folder import FileLocation
-from experiments import classifier, material, outcomes, paired, pairing, runs
+from datasets.images import ImageSettings
+from datasets.manifest import DataError, Row
+from experiments import classifier, material, outcomes, paired, pairing, plans, runs
 from experiments.robustness import __main__ as verb
-from experiments.robustness import document, grid, survival
+from experiments.robustness import choosing, document, grid, scoring, survival
 from experiments.shell import Unusable
 
 
@@ -192,3 +194,39 @@ def test_a_table_for_people_holds_each_cell_once(told):
     head, lines = document.table(drawn | {"rows": rows})
     assert head == ["degradation", "none", "saturate_x8"] and [line[0] for line in lines] == ["clean", "blur 1"]
     assert "▲" in lines[1][2] and "(" not in lines[1][1]
+
+
+def test_the_family_of_most_arms_is_chosen_and_the_others_are_named(tmp_path):
+    trees.make_tree(tmp_path, seeds=[0])
+    trees.make_tree(tmp_path, arms={"none": 0.9}, seeds=[0], folds=range(3), content="folds")
+    trees.make_tree(tmp_path, arms={"none": 0.9}, seeds=range(2), recipe="fast")
+    family, title, others = choosing.family(outcomes.find(tmp_path).outcomes)
+    assert [run.aug for run in family] == ["none", "saturate_x8"] and "parent" in title
+    assert ["in folds, 3 runs" in others[0], "fast" in others[1], len(others)] == [True, True, 2]
+
+
+def test_a_report_takes_up_what_lies_beside_the_runs(tmp_path, called, told):
+    from experiments.report import __main__ as report
+
+    found, _, rows = told
+    trees.make_tree(tmp_path / "runs", seeds=range(2))
+    whole = document.document(
+        "drawn", CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), ["nothing else"]
+    )
+    (tmp_path / "runs" / "robustness").mkdir()
+    (tmp_path / "runs" / "robustness" / document.NAME).write_text(document.text(whole))
+    status, _, _ = called("experiments.report", report.main, tmp_path / "runs", "--out", tmp_path / "report")
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert status == 0 and "Degraded pictures" in page and "figures/robustness.png" in page
+    [line] = [line for line in page.split("\n") if line.startswith("| blur 1")]
+    assert "▲" in line
+    assert (tmp_path / "report" / "figures" / "robustness-one-sided.png").stat().st_size > 10_000
+
+
+def test_a_picture_that_a_codec_refuses_is_named_and_nothing_goes_on_without_it(tmp_path):
+    Image.new("RGB", (16384, 8)).save(tmp_path / "wide.png")  # WebP ends at 16,383
+    listing = [(Row("wide.png", 0), FileLocation.of(tmp_path / "wide.png", None))]
+    test = scoring.Tested(listing, ImageSettings(), tmp_path)
+    assert test.pictures(("jpeg", 50.0)).shape == (1, 32, 32, 3)
+    with pytest.raises(DataError, match=r"webp 50: wide\.png: .*; mend it, or leave webp 50 out of the grid"):
+        test.pictures(("webp", 50.0))

@@ -22,7 +22,7 @@ written into FOLDER:
   events...          the same for TensorBoard
 
 A verdict is that of experiments.compare, in every cell and corrected over all arms and cells. Runs of other data,
-networks or training than most are left out by name.
+networks or training than those of most arms are left out by name.
 
 examples:
   python -m experiments.robustness runs/cifake --grid standard
@@ -60,19 +60,13 @@ def main() -> int:
     asked = plans.asked(family, baseline=choosing.baseline(family, arguments.baseline), metric=arguments.metric)
     if asked.metric not in survival.METRICS:
         raise shell.Unusable(f"the runs were made for {asked.metric}; give --metric {' or '.join(survival.METRICS)}")
-    tests, sampled = {}, []
-    for digest in dict.fromkeys(run.test.digest for run in family):
-        same = [run for run in family if run.test.digest == digest]
-        pictures, places = scoring.tested(same[0], arguments.data_root, arguments.images)
-        sampled += [scoring.of_sample(run, places) for run in same]
-        tests[sampled[-1].test.digest] = pictures
+    sampled, tests = scoring.tested(family, arguments.data_root, arguments.images)
     paired = pairing.pair(sampled, asked.baseline, asked.metric)
     for line in paired.refused:
         print(f"refused: {line}", file=sys.stderr)
     used = [*paired.baseline, *(run for pairs in paired.arms.values() for run, _ in pairs)]
-    print(
-        f"{title}: {len(used)} runs, {len(cells)} cells, {sum(len(test.listing) for test in tests.values()):,} images"
-    )
+    size = sum(len(test.listing) for test in tests.values())
+    print(f"{title}: {len(used)} runs, {len(cells)} cells, {size:,} images")
     for line in others:
         print(f"left out: {line}")
     scores, fresh = scoring.score(used, cells, tests, out / "scores", device)
@@ -85,6 +79,8 @@ def main() -> int:
     for line in [*document.summary(whole), *notes]:
         print(line)
     print(f"scored: {fresh} of {len(used) * len(cells)} cells of runs, the others were there")
+    places = ", ".join({str(test.home / scoring.FOLDER): None for test in tests.values()})
+    print(f"pictures: {sum(test.nbytes for test in tests.values()) * len(cells) / 1e9:.1f} GB in {places}")
     print(f"result: {out / document.NAME}\nnext:   look at {out / 'figures'}; python -m experiments.report takes it up")
     return 1 if refused or paired.refused else 0
 

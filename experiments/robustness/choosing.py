@@ -48,7 +48,7 @@ def asked_for(
 
 
 def family(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], str, list[str]]:
-    """The runs of the family that has most of them, its title, and a line for each other family."""
+    """The runs of the family that has most arms, then runs; its title; and a line for each other family."""
 
     def title(family: Sequence[Outcome]) -> str:
         first = family[0]
@@ -58,7 +58,11 @@ def family(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], str, list[str]]:
             "" if first.fold is None else ", in folds"
         )
 
-    first, *others = sorted(pairing.families(outcomes), key=lambda family: (-len(family), title(family)))
+    def size(family: Sequence[Outcome]) -> tuple[int, int]:
+        return len({(run.aug, run.digest) for run in family}), len(family)
+
+    found = sorted(pairing.families(outcomes), key=title)
+    first, *others = sorted(found, key=size, reverse=True)
     said = [
         f"{title(other)}, {len(other)} runs: other data, network or training; a deeper ROOT or --experiment takes them"
         for other in others

@@ -127,4 +127,4 @@ def _degraded(rows: Sequence[Row], arm: str) -> list[dict[str, Any]]:
 
 def _shown(row: Row, metric: str) -> str:
     value = f"{row[metric]:.4f}"
-    return f"{value} ({100 * row['difference']:+.2f} {MARKS[row['verdict']]})" if "verdict" in row else value
+    return f"{value} ({100 * row['difference']:+z.2f} {MARKS[row['verdict']]})" if "verdict" in row else value

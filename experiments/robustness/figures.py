@@ -54,6 +54,10 @@ def heat(document: Document) -> Figure:
             right[0].set_yticks([])
             legend = "  ".join(f"{mark} {word}" for word, mark in MARKS.items())
             figure.supxlabel(f"{legend}\ncorrected over all arms and cells", fontsize=10)
+        for axes in (left, *right):  # between kinds
+            for place in range(1, len(cells)):
+                if cells[place].split()[0] != cells[place - 1].split()[0]:
+                    axes.axhline(place - 0.5, color="white", linewidth=2.5)
         figure.suptitle(f"test {document['metric']}, both classes degraded", fontsize=11)
     return figure
 
@@ -63,7 +67,7 @@ def _squares(axes: Axes, values: np.ndarray, title: str, arms: Sequence[str], ma
     axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         ink = "white" if abs(value) > 0.65 * most else INK
-        text = f"{value:+.1f} {marks[row][column]}".strip()
+        text = f"{value:+z.1f} {marks[row][column]}".strip()
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
     axes.set_title(title, fontsize=10)
     axes.set_xticks(range(len(arms)), [arm.replace("_", " ") for arm in arms], rotation=40, ha="right")

@@ -36,6 +36,12 @@ class Tested:
     images: ImageSettings
     home: Path
 
+    @property
+    def nbytes(self) -> int:
+        """Of the pictures of one cell."""
+        height, width = self.images.size
+        return len(self.listing) * height * width * 3
+
     def digest(self, cell: Cell) -> str:
         """Of the store of a cell, whether or not it is there."""
         return store.digest(self.listing, replace(self.images, degradation=cell))
@@ -43,7 +49,8 @@ class Tested:
     def pictures(self, cell: Cell) -> np.ndarray:
         """uint8 (N, H, W, 3), memory-mapped; packed where they are not there. DataError where a file is not whole."""
         place = self.home / FOLDER / label(cell).replace(" ", "_")
-        packed = store.open_or_pack(self.listing, replace(self.images, degradation=cell), place)
+        settings = replace(self.images, degradation=cell)
+        packed = store.open_or_pack(self.listing, settings, place, description=f"packing {label(cell)}")
         if packed.quarantine:
             path, reason = packed.quarantine[0]
             more = f" and {len(packed.quarantine) - 1} more" if len(packed.quarantine) > 1 else ""
@@ -51,11 +58,23 @@ class Tested:
         return packed.images
 
 
-def tested(outcome: Outcome, data_root: Path | None, of_each: int | None) -> tuple[Tested, np.ndarray]:
-    """The test files of a run, and which of its test images they are, int64 (n,): all, or `of_each` of either class.
+def tested(
+    outcomes: Sequence[Outcome], data_root: Path | None, of_each: int | None
+) -> tuple[list[Outcome], dict[str, Tested]]:
+    """The runs as if tested on `of_each` images of either class, None: all; and the files of each of their test sets.
 
-    data_root: where the data lie now, None: where the run says. DataError where they are no longer those of the run.
+    data_root: where the data lie now, None: where the runs say. DataError where they are no longer those of the runs.
     """
+    found, tests = [], {}
+    for digest in dict.fromkeys(run.test.digest for run in outcomes):
+        same = [run for run in outcomes if run.test.digest == digest]
+        places = sample(same[0].test, of_each)
+        found += [of_sample(run, places) for run in same]
+        tests[found[-1].test.digest] = _files_of(found[-1], data_root)
+    return found, tests
+
+
+def _files_of(outcome: Outcome, data_root: Path | None) -> Tested:
     config = from_hydra(OmegaConf.create(runs.read(Path(outcome.where)).config))
     config = replace(config, data_root=data_root or config.data_root)
     data, test = prepared(config), outcome.test
@@ -65,9 +84,8 @@ def tested(outcome: Outcome, data_root: Path | None, of_each: int | None) -> tup
             f"{outcome.where}: tested on other data (content {outcome.facts['content_digest'][:12]}) than lie in "
             f"{config.data_root / config.data.name} (content {data.content[:12]}); bring them back, or give --data-root"
         )
-    places = sample(test, of_each)
-    listing = [(data.rows[row], data.locations[row]) for row in test.rows[places]]
-    return Tested(listing, image_settings(config.data), config.data_root / config.data.name), places
+    listing = [(data.rows[row], data.locations[row]) for row in test.rows]
+    return Tested(listing, image_settings(config.data), config.data_root / config.data.name)
 
 
 def sample(test: TestSet, of_each: int | None) -> np.ndarray:
