@@ -81,7 +81,10 @@ def main() -> int:
     print(f"scored: {fresh} of {len(used) * len(cells)} cells of runs, the others were there")
     places = ", ".join({str(test.home / scoring.FOLDER): None for test in tests.values()})
     print(f"pictures: {sum(test.nbytes for test in tests.values()) * len(cells) / 1e9:.1f} GB in {places}")
-    print(f"result: {out / document.NAME}\nnext:   look at {out / 'figures'}; python -m experiments.report takes it up")
+    further = (
+        f"; python -m experiments.report {arguments.root} takes it up" if paired.arms and not arguments.out else ""
+    )
+    print(f"result: {out / document.NAME}\nnext:   look at {out / 'figures'}{further}")
     return 1 if refused or paired.refused else 0
 
 

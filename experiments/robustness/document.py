@@ -5,6 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from experiments.robustness.grid import CLEAN, Cell, label, lines
 from experiments.robustness.survival import Row
 
 NAME = "robustness.json"
+FORM = 1  # of the document; raise it when what stands there means something else
 THRESHOLDS = (
     "accuracy, and what is called fake: probability of FAKE of at least .5, not calibrated, as in test/accuracy; "
     "accuracy_at_threshold: from the threshold on that each run chose on its clean validation images"
@@ -35,6 +37,7 @@ def document(
     labels = np.concatenate([test.labels for test in tests])
     groups = np.concatenate([test.groups for test in tests])
     return {
+        "form": FORM,
         "title": f"{title}, {len(labels):,} test images",
         "metric": asked.metric,
         "margin": asked.margin,
@@ -57,11 +60,11 @@ def text(found: Document) -> str:
 
 
 def read(folder: Path) -> Document | None:
-    """That of a folder of results; None where there is none or not a whole one."""
-    try:
-        return json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    """That of a folder of results; None where there is none, or none of this form."""
+    with suppress(OSError, ValueError, AttributeError):
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return found if found.get("form") == FORM else None
+    return None
 
 
 def csv_text(found: Document) -> str:
@@ -88,7 +91,13 @@ def page(found: Document) -> str:
     """The same as Markdown, with what one must know to read it."""
     head, rows = table(found)
     body = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    words = [found["title"], *summary(found), f"Difference to {head[1]} in points; {marks()}.", *found["notes"]]
+    words = [
+        found["title"],
+        *summary(found),
+        f"Difference to {head[1]} in points; {marks()}.",
+        found["thresholds"],
+        *found["notes"],
+    ]
     return "\n\n".join([*words, "\n".join(f"| {' | '.join(cells)} |" for cells in body)])
 
 

@@ -14,7 +14,7 @@ from experiments.charts import spread
 from experiments.evidence import weigh
 from experiments.outcomes import Outcome
 from experiments.pairing import Key
-from experiments.robustness.grid import Cell, label
+from experiments.robustness.grid import CLEAN, Cell, label
 from experiments.verdicts import Verdict, judge
 
 SIDES = ("both", "fakes", "reals")  # which class is degraded, the other one clean
@@ -45,6 +45,7 @@ def rows(found: pairing.Paired, cells: Sequence[Cell], scores: Scores, *, metric
             for side in SIDES:
                 values, before = (np.array([run[side][metric] for run in runs]) for runs in (each, every[0]))
                 row: Row = {"arm": called, "cell": label(cell), "degraded": side, "runs": len(members)}
+                row |= dict(zip(("degradation", "strength"), cell or (CLEAN, None), strict=True))
                 row |= {measure: float(np.mean([run[side][measure] for run in each])) for measure in each[0][side]}
                 row |= {"half": spread(values)[1], "values": values.tolist()}
                 row |= dict(zip(("to_clean", "to_clean_half"), spread(values - before), strict=True))
