@@ -165,7 +165,7 @@ def test_a_single_run_is_looked_at_and_a_small_sample_says_so(train, called, tmp
     assert train()[0] == 0
     [run] = [path.parent for path in tmp_path.rglob("done")]
     status, said, _ = robust(called, run, "--grid", mine, "--images", "5", "--out", tmp_path / "out")
-    assert status == 0 and "1 runs, 3 cells, 10 images" in said
+    assert status == 0 and "1 run, 3 cells, 10 images" in said
     kept = json.loads((tmp_path / "out" / document.NAME).read_text())
     assert kept["images"] == {"real": 5, "fake": 5} and kept["title"].endswith("10 test images")
     for words, expected in (

@@ -66,7 +66,7 @@ def main() -> int:
         print(f"refused: {line}", file=sys.stderr)
     used = [*paired.baseline, *(run for pairs in paired.arms.values() for run, _ in pairs)]
     size = sum(len(test.listing) for test in tests.values())
-    print(f"{title}: {len(used)} runs, {len(cells)} cells, {size:,} images")
+    print(f"{title}: {choosing.runs(len(used))}, {len(cells)} cells, {size:,} images")
     for line in others:
         print(f"left out: {line}")
     scores, fresh = scoring.score(used, cells, tests, out / "scores", device)

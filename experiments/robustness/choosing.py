@@ -64,10 +64,15 @@ def family(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], str, list[str]]:
     found = sorted(pairing.families(outcomes), key=title)
     first, *others = sorted(found, key=size, reverse=True)
     said = [
-        f"{title(other)}, {len(other)} runs: other data, network or training; a deeper ROOT or --experiment takes them"
+        f"{title(other)}, {runs(len(other))}: other data, network or training; a deeper ROOT or --experiment takes them"
         for other in others
     ]
     return first, title(first), said
+
+
+def runs(count: int) -> str:
+    """So many of them, in words."""
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def baseline(family: Sequence[Outcome], given: str | None) -> str:
