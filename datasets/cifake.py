@@ -29,7 +29,14 @@ OFFICIAL_COUNTS = {
 LAYOUT = sorted(f"{split}/{label}".lower() for split, label in OFFICIAL_COUNTS)
 PICTURES = (".jpg", ".jpeg", ".png")  # names by which misplaced pictures are noticed
 NUMBERED = re.compile(r"\d+(?: \((\d+)\))?\.jpe?g")
-OURS = ("packed-", ".packed-", "split-", "prepared-", ".prepared-")  # in a folder that CIFAKE was unpacked into
+OURS = (
+    "packed-",
+    ".packed-",
+    "split-",
+    "prepared-",
+    ".prepared-",
+    "degraded",
+)  # in a folder that CIFAKE was unpacked into
 FETCH = "python scripts/fetch_cifake.py"
 
 

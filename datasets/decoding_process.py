@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import fitting, images
+from datasets import degrade, fitting, images
 
 # A picture at the default pixel cap needs less than a third of it; what needs more fails alone.
 MEMORY = 3 * 2**30
@@ -70,6 +70,9 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
         try:
             data = location.read()
             image, facts, repair = _decode_or_repair(data, decoder)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if settings.degradation:
+                image = _degraded(image, settings.degradation, sha256)
             mine = images.pieces(image, settings)
             small = None if own_thumbs else fitting.thumb(image)
         except images.BadImage as error:
@@ -79,12 +82,19 @@ def _decode_here(locations: list, decoder: images.Decoder, seconds: float) -> tu
         except OSError as error:
             heads.append(f"cannot be read: {images.one_line(error)}")
         else:
-            heads.append([len(mine), hashlib.sha256(data).hexdigest(), len(data), *facts, repair])
+            heads.append([len(mine), sha256, len(data), *facts, repair])
             pixels.append(np.ascontiguousarray(mine))
             if small is not None:
                 thumbs.append(np.ascontiguousarray(small))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return heads, pixels + thumbs
+
+
+def _degraded(image: np.ndarray, degradation: degrade.Degradation, sha256: str) -> np.ndarray:
+    try:
+        return degrade.degraded(image, degradation, sha256)
+    except (OSError, ValueError) as error:  # more pixels to a side than the codec takes
+        raise images.BadImage(f"cannot be degraded: {images.one_line(error)}") from error
 
 
 def _decode_or_repair(data: bytes, decoder: images.Decoder) -> tuple[np.ndarray, images.Facts, list[str]]:

@@ -19,7 +19,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from datasets import fitting, jpeg
+from datasets import degrade, fitting, jpeg
 from datasets.fitting import FITS, fit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -40,6 +40,7 @@ class ImageSettings:
     size: (height, width) in pixels after `fit`, a key of FITS, or `patches`: up to `patches` pieces of that size cut
     from every image as it is, none overlapping another.
     inpaint: a JPEG that was cut short is completed, see datasets.inpaint; otherwise it is bad.
+    degradation: what is done to the whole picture before `fit`, and how strongly, see datasets.degrade.
     min_side, max_pixels, max_bytes: what lies outside is a BadImage; looked at before any pixel is decoded.
     """
 
@@ -50,6 +51,7 @@ class ImageSettings:
     min_side: int = 8
     max_pixels: int = 50_000_000
     max_bytes: int = 100_000_000
+    degradation: degrade.Degradation | None = None
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in self.size):
@@ -65,6 +67,8 @@ class ImageSettings:
             value = getattr(self, key)
             if type(value) is not int or not 1 <= value <= top:
                 raise ValueError(f"{key} is {value!r}; expected a whole number from 1 to {top}")
+        if self.degradation:
+            degrade.check(self.degradation)
 
 
 class Facts(NamedTuple):
@@ -94,8 +98,9 @@ def decode(data: bytes, settings: ImageSettings) -> tuple[np.ndarray, Facts]:
 class Decoder:
     """`decode` for many files that will all be fitted under the same settings.
 
-    A large JPEG comes at a half, a quarter or an eighth of its size where that is still `fitting.enough`; its facts are
-    of the whole. Files of one collection often begin alike, up to the coded pixels: what stands there is read once.
+    A large JPEG comes at a half, a quarter or an eighth of its size where that is still `fitting.enough` and nothing is
+    to be done to the whole; its facts are of the whole. Files of one collection often begin alike, up to the coded
+    pixels: what stands there is read once.
     """
 
     def __init__(self, settings: ImageSettings) -> None:
@@ -159,7 +164,7 @@ def _decode(data: bytes, settings: ImageSettings, *, to_fit: bool) -> tuple[np.n
         name = "JPEG" if image.format == "MPO" else str(image.format)
         quality, sampling = jpeg.compression(image) if name == "JPEG" else (0, "")
         scale, beginning = 1, data[: file.tell()] if image.format == "JPEG" else b""
-        if name == "JPEG" and to_fit and settings.fit != "patches":
+        if name == "JPEG" and to_fit and settings.fit != "patches" and not settings.degradation:
             sideways = orientation(image) in SIDEWAYS
             shown = (height, width) if sideways else (width, height)
             least = fitting.enough(*shown, settings.size, settings.fit)

@@ -63,13 +63,16 @@ class Packed:
         return np.concatenate([np.flatnonzero(self.files == names[path]) for path in paths])
 
 
-def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, folder: Path) -> Packed:
+def open_or_pack(
+    listing: Sequence[tuple[Row, Location]], settings: ImageSettings, folder: Path, *, description: str = "packing"
+) -> Packed:
     """Find the store of this listing under these image settings, or make it, whole or not at all.
 
     The digest covers names, labels and stamps of all files: a changed, added or missing file leads to another store.
-    Two processes that want the same one do the work once. OSError where the disk does not take it.
+    Two processes that want the same one do the work once. description: of the bar. OSError where the disk does not
+    take it.
     """
-    target = folder / f"packed-{_digest(listing, settings)}"
+    target = folder / f"packed-{digest(listing, settings)}"
     folder.mkdir(parents=True, exist_ok=True)
     rows = None
     with (folder / f".{target.name}.lock").open("w") as lock:
@@ -82,7 +85,7 @@ def open_or_pack(listing: Sequence[tuple[Row, Location]], settings: ImageSetting
             part = folder / f".{target.name}.part"
             shutil.rmtree(part, ignore_errors=True)
             try:
-                rows = _pack(listing, settings, part)
+                rows = _pack(listing, settings, part, description)
                 shutil.rmtree(target, ignore_errors=True)
                 part.rename(target)
             except BaseException as error:
@@ -114,10 +117,12 @@ def _say_others(target: Path) -> None:
         )
 
 
-def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
+def digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) -> str:
+    """Of the store that `open_or_pack` finds or makes: sixteen hexadecimal digits."""
     known = asdict(settings)
-    if not settings.inpaint:
-        del known["inpaint"]  # younger than stores that are to be found again
+    for key in ("inpaint", "degradation"):  # younger than stores that are to be found again
+        if not known[key]:
+            del known[key]
     digest = hashlib.sha256(json.dumps([LAYOUT, PIL.__version__, known]).encode())
     for row, location in listing:
         digest.update(
@@ -127,7 +132,7 @@ def _digest(listing: Sequence[tuple[Row, Location]], settings: ImageSettings) ->
     return digest.hexdigest()[:16]
 
 
-def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path) -> list[Row]:
+def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part: Path, description: str) -> list[Row]:
     part.mkdir()
     rows: list[Row] = []
     files: list[int] = []
@@ -141,7 +146,7 @@ def _pack(listing: Sequence[tuple[Row, Location]], settings: ImageSettings, part
         _write_header(images, (len(listing) * settings.patches, *shape))
         _write_header(thumbs, (len(listing), *small))
         number = 0
-        with closing(decode_all([place for _, place in listing], settings, description="packing")) as results:
+        with closing(decode_all([place for _, place in listing], settings, description=description)) as results:
             for (row, _), result in zip(listing, results, strict=True):
                 if isinstance(result, Bad):
                     quarantine.append((row.path, result.reason))

@@ -201,6 +201,7 @@ def test_cifake_is_found_again_until_its_zip_or_tree_changes(tmp_path, listed, f
     stamp = origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data")
     assert_same(build.prepare(CifakeSettings(), data_root=tmp_path / "data"), first)
     assert listed.count("cifake") == 3  # made once; the two were asked for their locations
+    (tmp_path / "data" / "cifake" / "degraded" / "jpeg_90").mkdir(parents=True)  # what experiments.robustness leaves
     assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") == stamp
     bring(1000)
     assert origins.stamp(origins.Origin("cifake", "cifake"), tmp_path / "data") != stamp

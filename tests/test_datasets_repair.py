@@ -246,7 +246,7 @@ def test_stores_and_digests_of_before_are_found_again():
     law = {"size": [32, 32], "fit": "stretch", "patches": 1, "min_side": 8, "max_pixels": 50_000_000}
     law["max_bytes"] = 100_000_000
     known = hashlib.sha256(json.dumps([3, PIL.__version__, law]).encode()).hexdigest()[:16]
-    assert store._digest([], ImageSettings()) == known != store._digest([], ImageSettings(inpaint=True))
+    assert store.digest([], ImageSettings()) == known != store.digest([], ImageSettings(inpaint=True))
 
 
 def test_where_nothing_whole_is_left_there_is_nothing_to_replace_with_and_too_much_damage_is_an_error(tmp_path):

@@ -31,7 +31,7 @@ def main() -> int:
     """Read, compare, draw, write."""
     arguments = _arguments()
     from experiments import comparison, outcomes, studies  # --help is instant
-    from experiments.report import document, examples, origin
+    from experiments.report import document, examples, origin, survival
 
     if outcomes.hides(arguments.out, arguments.root):
         raise shell.Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
@@ -57,7 +57,10 @@ def main() -> int:
         lost = _placeless([*found.unfinished, *refused], arguments.root)
         compared = [replace(one, notes=_placeless(one.notes, arguments.root)) for one in compared]
         again = _again(arguments)
-        made = document.report(compared, facts=facts, left_out=lost, examples=examples.blocks, again=again)
+        degraded = survival.sections(arguments.root)
+        made = document.report(
+            compared, facts=facts, left_out=lost, examples=examples.blocks, again=again, further=degraded
+        )
         _next(bar, "writing")
         write(made, arguments.out)
         outcomes.export(found.outcomes, arguments.out)

@@ -26,11 +26,13 @@ def report(
     left_out: Sequence[str],
     examples: Callable[["Comparison", str], Sequence[Block]],
     again: Sequence[str],
+    further: Sequence[Section] = (),
 ) -> Report:
     """The whole report.
 
     facts: of origin.gather; left_out: lines on runs that are in no comparison; examples: (comparison, suffix of the
-    pictures' names) -> its example pictures; again: the commands that read the result again.
+    pictures' names) -> its example pictures; again: the commands that read the result again; further:
+    sections that are no part of a comparison.
     """
 
     titles = wording.headings(comparisons)
@@ -62,6 +64,7 @@ def report(
             Section("Learning", drawn(drawings.learning)),
             Section("Confusion matrices", drawn(drawings.confusions)),
             Section("What one pair says", each(single.blocks)),
+            *further,
             Section("Example pictures", drawn(examples)),
             Section("Checks of the instrument", each(instrument.checks)),
             Section("Which test, and what cannot be concluded", each(method.blocks)),

@@ -1,0 +1,1 @@
+"""How the scores of finished runs survive what happens to pictures.   python -m experiments.robustness --help"""
