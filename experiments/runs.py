@@ -108,7 +108,7 @@ def read_finished(folder: Path) -> tuple[Run, bytes] | None:
 
 
 def finished(folder: Path) -> tuple[Run, bytes]:
-    """What `read_finished` gives; NoRun, with the reason, where the folder is none of a run that is finished and whole."""
+    """What `read_finished` gives; NoRun, with the reason, where the run is not finished or not whole."""
     try:
         found = read_finished(folder)
     except Untrusted as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from datasets import cifake
-from datasets.manifest import FAKE, LABELS, REAL, Row
+from datasets.manifest import LABELS, Row
 from detector import metrics, multiclass
 from detector.calibration import calibrated, temperature
 from experiments import condition, measures
@@ -83,7 +83,9 @@ def _detection(run: Run, predictions: bytes) -> dict[str, Any]:
         },
         "scores": {
             "edges": edges.tolist(),
-            **{name: np.histogram(scores["test"][labels["test"] == n], edges)[0].tolist() for name, n in LABELS.items()},
+            **{
+                name: np.histogram(scores["test"][labels["test"] == n], edges)[0].tolist() for name, n in LABELS.items()
+            },
         },
         "sources": _parts(measures.members(tested, measures.groups(tested)), scores, labels, thresholds),
         "objects": _parts(objects(tested), scores, labels, thresholds),
