@@ -40,6 +40,7 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
             starts, widths, counts = zip(*edges, strict=True)
             below.bar(starts, counts, widths, align="edge", color="#BBBBBB", edgecolor="white")
             below.set(xlabel="score of fake", yscale="log")
+            below.set_ylim(bottom=0.5)
             below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             below.yaxis.set_minor_formatter(NullFormatter())
         upper[0].set_ylabel("share of fake")

@@ -1,6 +1,5 @@
 """The surest right and the surest wrong pictures of a run, with where its network looks; needs the data and torch."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -66,20 +65,17 @@ def blocks(folder: Path, test: TestSet, scores: np.ndarray) -> list[Block]:
     for kind, few_of in chosen.items():
         here = slice(start, start + len(few_of))
         start += len(few_of)
-        sheet = view_grid(
-            before[here], after[here], test.labels[few_of], scores[few_of], enlarged, {"looked at": overlay[here]}
-        )
-        said.append(_block(kind, [float(scores[place]) for place in few_of], png(sheet)))
+        words = KINDS[kind][2]
+        if not len(few_of):
+            said.append(Text(f"{kind.capitalize()} ({words}): none."))
+            continue
+        rows_of_sheet = {"looked at": overlay[here]}
+        sheet = view_grid(before[here], after[here], test.labels[few_of], scores[few_of], enlarged, rows_of_sheet)
+        listed = ", ".join(f"{score:.3f}" for score in scores[few_of])
+        alt = f"{len(few_of)} pictures, {words}, and where the network looks; scores {listed}."
+        name = f"surest-{kind.replace(' ', '-')}"
+        said.append(Picture(name, alt, f"{kind.capitalize()}: {words}.", png(sheet)))
     return said
-
-
-def _block(kind: str, scores: Sequence[float], sheet: bytes) -> Block:
-    words = KINDS[kind][2]
-    if not scores:
-        return Text(f"{kind.capitalize()} ({words}): none.")
-    listed = ", ".join(f"{score:.3f}" for score in scores)
-    alt = f"{len(scores)} pictures, {words}, and where the network looks; scores {listed}."
-    return Picture(f"surest-{kind.replace(' ', '-')}", alt, f"{kind.capitalize()}: {words}.", sheet)
 
 
 def _loaded(folder: Path) -> classifier.Classifier:
