@@ -1,9 +1,10 @@
 """Everything about one finished run, on a page.   python -m experiments.evaluate --help"""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments import shell
 
@@ -37,7 +38,8 @@ Exit status: 0; 2 where there is no finished run.
 def main() -> int:
     """Read, measure, draw, write."""
     arguments = _arguments()
-    from experiments import record, runs, tables
+    from datasets.manifest import whole_file
+    from experiments import runs, tables
     from experiments.evaluate import document, measuring
     from experiments.predictions import parse
     from experiments.report import files, origin
@@ -64,7 +66,7 @@ def main() -> int:
     print(document.answer(found))
     out = arguments.out or folder / "evaluation"
     files.write(made, out, name="evaluation")
-    with record.whole_file(out / "evaluation.json") as file:
+    with whole_file(out / "evaluation.json") as file:
         file.write(tables.json_text(found))
     print(f"result: {out / 'evaluation.html'}\nnext:   open it in a browser; every number: {out / 'evaluation.json'}")
     return 0
@@ -75,7 +77,7 @@ def _examples(run: "Run", test: "TestSet", scores: "np.ndarray", *, wanted: bool
     from experiments.report.blocks import Text
 
     if not wanted:
-        return [Text("None: --no-pictures.")]
+        return [Text("None: they were left out when this page was made.")]
     if run.task != condition.DETECTION:
         return [Text("None: right and wrong ones are sorted here for real against fake alone.")]
     from experiments.evaluate import pictures  # brings torch
@@ -89,7 +91,7 @@ def _examples(run: "Run", test: "TestSet", scores: "np.ndarray", *, wanted: bool
         return [Text(f"No pictures are shown: {error}.")]
 
 
-def _arguments() -> Any:
+def _arguments() -> argparse.Namespace:
     parser = shell.parser((__doc__ or "").partition("  ")[0], EXAMPLES)
     parser.prog = "python -m experiments.evaluate"
     add = parser.add_argument
