@@ -38,6 +38,12 @@ def save(report: Mapping[str, Any], path: Path) -> None:
         draw(report).savefig(handle, format="png")
 
 
+def areas(report: Mapping[str, Any]) -> dict[str, float]:
+    """AUC of each fact that was judged, for itself, over all rows."""
+    judged = [line["alone"] for line in report["lines"] if line["part"] != "swap test"]
+    return {fact: area for alone in reversed(judged) for fact, area in alone.items()}  # all rows come before a source
+
+
 def draw(report: Mapping[str, Any]) -> Figure:
     """A panel for each of PANELS that the report has, real filled and fake outlined, over the same axis.
 
@@ -45,8 +51,7 @@ def draw(report: Mapping[str, Any]) -> Figure:
     alone.
     """
     found = {fact: words for fact, words in PANELS.items() if fact in report["distributions"]}
-    judged = [line["alone"] for line in report["lines"] if line["part"] != "swap test"]
-    alone = {fact: area for areas in reversed(judged) for fact, area in areas.items()}  # all rows come before a source
+    alone = areas(report)
     rows = -(-len(found) // ABREAST)
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(4 * ABREAST, 3.1 * rows + 0.8), dpi=100, layout="constrained")

@@ -24,7 +24,7 @@ from detector.randomness import derive
 from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
 from experiments.predictions import table
-from experiments.runs import NoRun, Run, Untrusted
+from experiments.runs import NoRun, Run
 
 LONG_SIDE = 256  # pixels of a picture that people look at
 BATCH = 1000  # files that are scored at once, while the next are decoded, or fewer:
@@ -184,12 +184,7 @@ def _member_run(folder: Path, sha256: str) -> Run:
 
 
 def _finished(folder: Path) -> tuple[Run, bytes]:
-    try:
-        found = runs.read_finished(folder)
-    except Untrusted as error:
-        raise NoRun(f"{folder}: {error}") from error
-    if found is None:
-        raise NoRun(f"{folder}: {runs.unfinished(folder)}; expected a finished run")
+    found = runs.finished(folder)
     if found[0].task != condition.DETECTION:
         raise NoRun(f"{folder}: a run of task={found[0].task}; expected one that tells real from fake")
     return found

@@ -53,6 +53,26 @@ def roc(labels: np.ndarray, scores: np.ndarray) -> Figure:
     return figure
 
 
+def precision_recall(labels: np.ndarray, scores: np.ndarray) -> Figure:
+    """Precision against recall in steps, with average precision; dashed is what calling by lot would reach."""
+    curve = metrics.roc(scores, labels)
+    figure, axes = _figure(
+        "precision and recall",
+        xlabel="fake pictures found\n(recall)",
+        ylabel="fake among those called fake\n(precision)",
+    )
+    if curve.has_both_classes:
+        found, wrong = curve.true_positives, curve.false_positives
+        precision = found[1:] / (found[1:] + wrong[1:])
+        axes.axhline(precision[-1], color="#888888", linestyle="--", linewidth=1.5)
+        axes.step(found / found[-1], np.append(precision[0], precision), color=COLORS["fake"], linewidth=2.5)
+        axes.title.set_text(f"average precision {metrics.average_precision(scores, labels):.4f}")
+    else:
+        axes.text(0.5, 0.5, "one class only", ha="center", bbox={"facecolor": "white", "edgecolor": "none"})
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure
+
+
 def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Figure:
     """Counts and shares of each class; a picture is called fake where its score is at least `threshold`."""
     cells = metrics.confusion(scores, labels, threshold=threshold)
@@ -113,15 +133,23 @@ def contact_sheet(columns: Mapping[str, np.ndarray], row_labels: Sequence[str], 
     return _sheet(cells, row_labels=row_labels, titles=list(columns), scale=scale)
 
 
-def view_grid(before: np.ndarray, after: np.ndarray, labels: np.ndarray, scores: np.ndarray, scale: int) -> Image.Image:
+def view_grid(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    scale: int,
+    beside: Mapping[str, np.ndarray] | None = None,
+) -> Image.Image:
     """Pictures before (upper row) and after (lower row) the transform, four side by side; label and score below.
     One row where the transform leaves all of them as they are.
 
-    before, after: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1].
+    before, after, and further rows `beside`: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1].
     """
-    _check("before", before, len(labels))
-    _check("after", after, len(labels))
     rows = {"before": before, "after": after} if not np.array_equal(before, after) else {"as it is": before}
+    rows |= beside or {}
+    for name, pictures in rows.items():
+        _check(name, pictures, len(labels))
     captions = [(NAMES[int(label)], f"{score:.3f}") for label, score in zip(labels, scores, strict=True)]
     sheets = [
         _sheet(

@@ -107,6 +107,17 @@ def read_finished(folder: Path) -> tuple[Run, bytes] | None:
     return _run(folder, contents), contents["predictions.csv"]
 
 
+def finished(folder: Path) -> tuple[Run, bytes]:
+    """What `read_finished` gives; NoRun, with the reason, where the run is not finished or not whole."""
+    try:
+        found = read_finished(folder)
+    except Untrusted as error:
+        raise NoRun(f"{folder}: {error}") from error
+    if found is None:
+        raise NoRun(f"{folder}: {unfinished(folder)}; expected a finished run")
+    return found
+
+
 def unfinished(folder: Path) -> str:
     """How far a run without a `done` mark has come: with the last line of error.txt where it failed."""
     with_error = folder / "error.txt"

@@ -12,9 +12,12 @@ EXAMPLES = """examples:
   python scripts/audit_dataset.py flux                     a set that scripts/build_dataset.py made
   python scripts/audit_dataset.py cifake                   after scripts/fetch_cifake.py
   python scripts/audit_dataset.py path/to/folder           any folder that holds real and fake
+  python scripts/audit_dataset.py cifake --explore         a page with what each class looks like
   python scripts/audit_dataset.py flux --strict            exit with 1 where it is confounded, for a Makefile
 
-Prints a table and writes audit.json and audit.png into data/NAME, or into --out. A verdict goes by the 95 % interval
+Prints a table and writes audit.json and audit.png into data/NAME, or into --out; --explore adds exploration.html:
+brightness, saturation, R, G, B, sharpness, noise and the rest of audit.png per class, with medians and quartiles, what
+each of them is, and pictures by lot. A verdict goes by the 95 % interval
 of the AUC with which the facts of a line tell the classes apart on images not fitted on:
   confounded       0.60 lies below it: a network may learn this and nothing else
   suspicious       an effect, but small, or one that generation itself may have
@@ -29,6 +32,7 @@ def main() -> None:
     parser = shell.parser(__doc__, EXAMPLES)
     parser.add_argument("what", metavar="NAME", help="of a data set, or the path of a folder")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the report goes (default: data/NAME)")
+    parser.add_argument("--explore", action="store_true", help="a page as well: distributions, quartiles, pictures")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where the verdict is confounded")
     parser.add_argument("--seed", type=int, default=0, help="of samples and folds (default: %(default)s)")
     parser.add_argument(
@@ -63,6 +67,10 @@ def audit(arguments: argparse.Namespace) -> int:
     audit_figure.save(report, home / "audit.png")
     for line in audit.lines(report):
         print(line)
+    if arguments.explore:
+        from experiments import exploration
+
+        print(f"page: {exploration.write(settings.name, report, data, home)}")
     print(f"{report['verdict']}: {home / 'audit.json'} and {home / 'audit.png'}")
     return int(arguments.strict and report["verdict"] == "confounded")
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.signal import convolve2d
 
 from datasets.audit.traces import color_facts, distributions, file_facts, middle, pixel_traces, scaling_facts
 from datasets.equalize import EqualizeSettings, equalize
@@ -64,6 +65,17 @@ def test_noise_is_measured_in_grey_levels(deviation):
     assert found == pytest.approx(luma, rel=0.15, abs=0.1)
 
 
+def test_sharpness_and_noise_are_the_masks_of_their_formulas():
+    pixels = scene(3, side=64, noise=5.0)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    found = pixel_traces(pixels)
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])  # Immerkaer's
+    assert found["noise"] == pytest.approx(1.4826 / 6 * np.median(np.abs(convolve2d(luma, mask, "valid"))), rel=1e-4)
+    line = np.array([[1, -2, 1]])
+    both = [convolve2d(luma, part, "valid").var() for part in (line, line.T)]
+    assert found["sharpness"] == pytest.approx(np.log(np.mean(both)), abs=1e-3)
+
+
 def test_flat_and_tiny_pictures_have_finite_traces():
     for picture in (np.zeros((32, 32, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)):
         assert np.isfinite(list(pixel_traces(picture).values())).all()
@@ -98,7 +110,12 @@ def test_facts_and_distributions_count_every_row_once():
     facts = file_facts(rows)
     assert facts["aspect"][10] == 2.2 and facts["bytes per pixel"][0] == 1.0
     spread = distributions(facts, np.array([row.label for row in rows]))
-    assert "format" not in spread and spread["height"] == {"REAL": [15], "FAKE": [15], "edges": [49.5, 50.5]}
+    alike = {"REAL": [50.0] * 3, "FAKE": [50.0] * 3}
+    assert "format" not in spread
+    assert spread["height"] == {"REAL": [15], "FAKE": [15], "edges": [49.5, 50.5], "quartiles": alike}
+    assert spread["width"]["quartiles"]["REAL"] == [107.0, 114.0, 121.0]  # of 100, 102 to 128
+    lone = distributions({"width": facts["width"]}, np.zeros(30))["width"]
+    assert lone["quartiles"]["FAKE"] == [] and sum(lone["FAKE"]) == 0
     for counts in spread.values():
         assert sum(counts["REAL"]) == sum(counts["FAKE"]) == 15
         assert len(counts["edges"]) == len(counts["REAL"]) + 1

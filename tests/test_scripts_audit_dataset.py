@@ -1,6 +1,7 @@
 """The verb on a folder of drawn pictures: table, files beside the set, exit status."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,26 @@ def test_a_confounded_folder_is_named_drawn_and_stops_only_the_strict(folder, tm
     strict = run(folder, "--strict", "--out", tmp_path / "elsewhere", data_root=tmp_path)
     assert strict.returncode == 1 and strict.stderr == ""
     assert {file.name for file in (tmp_path / "elsewhere").iterdir()} == {"audit.json", "audit.png"}
+
+
+def test_the_page_tells_the_quartiles_of_each_class_and_shows_pictures(folder, tmp_path):
+    done = run(folder, "--explore", "--out", tmp_path / "out", data_root=tmp_path)
+    assert done.returncode == 0, done.stderr
+    place = tmp_path / "out" / "exploration.html"
+    assert f"page: {place}" in done.stdout.splitlines()
+    page = place.read_text()
+    widths = []
+    for file in (folder / "real").iterdir():
+        with Image.open(file) as image:
+            widths.append(image.width)
+    low, middle, high = np.quantile(widths, (0.25, 0.5, 0.75))
+    cells = f"width (pixels)</th><td>{middle:.4g} ({low:.4g} to {high:.4g})</td><td>96 (96 to 96)</td>"
+    assert cells in page
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())["distributions"]
+    for fact in ("brightness", "saturation", "red", "green", "blue", "sharpness", "noise"):
+        assert f"{found[fact]['quartiles']['FAKE'][1]:.4g} (" in page
+    assert "8 real and 8 fake pictures" in page and "Immerkaer 1996" in page and str(tmp_path) not in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def audit(
     a class, by lot.
 
     report: verdict; lines, each part, auc, low, high (None where nothing was measured), verdict, because, alone (AUC
-    of each fact for itself); counts; distributions: fact -> REAL, FAKE (counts) and edges; read: how many files were
-    to be read, how many of them were unreadable or too small, and the side of the square that was seen of the others.
+    of each fact for itself); counts; distributions: fact -> REAL, FAKE (counts), edges, quartiles; read: how many files
+    were to be read, how many of them were unreadable or too small, and the side of the square seen of the others.
     """
     report = _report(rows, thumbs, seed, most_rows=len(rows), most_thumbs=MOST_THUMBS)
     if read:

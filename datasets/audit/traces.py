@@ -148,7 +148,8 @@ def _fine_detail(luma: np.ndarray) -> float:
 
 
 def distributions(facts: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, dict[str, list]]:
-    """Fact -> how many of each class lie between the same edges; what is outside of the middle 99 % counts at its end.
+    """Fact -> how many of each class lie between the same edges; what is outside of the middle 99 % counts at its end;
+    and the quartiles of each class, least first, none of a class that is not there.
 
     facts: name -> float (N,); those of NAMED are left out.
     """
@@ -160,5 +161,10 @@ def distributions(facts: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[s
         edges = np.linspace(low, high, EDGES) if high > low else np.array([low - 0.5, low + 0.5])
         inside = values.clip(edges[0], edges[-1])
         each = {name: np.histogram(inside[labels == label], edges)[0].tolist() for name, label in LABELS.items()}
-        drawn[fact] = {**each, "edges": np.round(edges, 6).tolist()}
+        quartiles = {
+            name: np.round(np.quantile(inside, (0.25, 0.5, 0.75)), 6).tolist() if len(inside) else []
+            for name, label in LABELS.items()
+            for inside in [values[labels == label]]
+        }
+        drawn[fact] = {**each, "edges": np.round(edges, 6).tolist(), "quartiles": quartiles}
     return drawn

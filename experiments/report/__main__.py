@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from datasets.manifest import whole_file
 from experiments import shell
-from experiments.report.blocks import Report
 
 HELP = """written into FOLDER:
   report.html           everything on one page, pictures inside; for a browser, a phone, a printer
@@ -31,7 +30,7 @@ def main() -> int:
     """Read, compare, draw, write."""
     arguments = _arguments()
     from experiments import comparison, outcomes, studies  # --help is instant
-    from experiments.report import document, examples, origin, survival
+    from experiments.report import document, examples, files, origin, survival
 
     if outcomes.hides(arguments.out, arguments.root):
         raise shell.Unusable(f"--out {arguments.out}: holds the runs, and tables there would be read in their place")
@@ -62,7 +61,7 @@ def main() -> int:
             compared, facts=facts, left_out=lost, examples=examples.blocks, again=again, further=degraded
         )
         _next(bar, "writing")
-        write(made, arguments.out)
+        files.write(made, arguments.out, name="report")
         outcomes.export(found.outcomes, arguments.out)
         if facts:
             with whole_file(arguments.out / origin.NAME) as file:
@@ -84,20 +83,6 @@ def _next(bar: tqdm, doing: str) -> None:
 def _placeless(lines: Sequence[str], root: Path) -> list[str]:
     """Lines that name runs from `root` on: a report may go elsewhere."""
     return [line.replace(f"{root}/", "") for line in lines]
-
-
-def write(report: Report, folder: Path) -> None:
-    """report.html, report.md and figures/ of a report, each whole or not there."""
-    from experiments.report import html, markdown
-
-    for picture in report.pictures:
-        for ending, data in (("png", picture.png), ("svg", picture.svg)):
-            if data is not None:
-                with whole_file(folder / "figures" / f"{picture.name}.{ending}", "wb") as file:
-                    file.write(data)
-    for name, text in (("report.md", markdown.page(report)), ("report.html", html.page(report))):
-        with whole_file(folder / name) as file:
-            file.write(text)
 
 
 def _arguments() -> argparse.Namespace:

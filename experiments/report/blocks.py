@@ -28,13 +28,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """name: of its files in figures/, without ending; alt: what it shows, in words; svg: None for photographs."""
+    """name: of its files in figures/, without ending; alt: what it shows, in words; svg: None for photographs;
+    narrow: a figure that a phone shows whole, and that stands beside others where there is room."""
 
     name: str
     alt: str
     caption: str
     png: bytes
     svg: bytes | None = None
+    narrow: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,14 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
             blocks.append(Text(f"{kind.capitalize()} ({words}): none."))
             continue
         scores = run.scores[few]
-        sheet = view_grid(before[here], after[here], run.test.labels[few], scores, scale=_scale(before))
+        sheet = view_grid(before[here], after[here], run.test.labels[few], scores, scale=scale(before))
         listed = ", ".join(f"{score:.3f}" for score in scores)
         blocks.append(
             Picture(
                 f"{file}-{kind.replace(' ', '-')}",
                 f"{len(few)} pictures, {words}, {shown} {name}; scores {listed}.",
                 f"{name}, {kind}: {words}, {share}.",
-                _png(sheet),
+                png(sheet),
             )
         )
     return blocks
@@ -112,10 +112,10 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images = torch.from_numpy(before).permute(0, 3, 1, 2).float() / 255
     view = build_view(config.aug.eval, where="aug.eval")
     pixels = view.shown(images, derive(config.seed + config.aug.seed_offset, "evaluation"), torch.from_numpy(rows))
-    return _small(before), _small(pixels)
+    return small(before), small(pixels)
 
 
-def _small(pictures: np.ndarray) -> np.ndarray:
+def small(pictures: np.ndarray) -> np.ndarray:
     """Large pictures at SIDE pixels, small ones as they are."""
     if max(pictures.shape[1:3]) <= SIDE:
         return pictures
@@ -126,11 +126,13 @@ def _small(pictures: np.ndarray) -> np.ndarray:
     )
 
 
-def _scale(pictures: np.ndarray) -> int:
+def scale(pictures: np.ndarray) -> int:
+    """How many times larger small pictures, (N, H, W, 3), are drawn on a sheet."""
     return max(1, SIDE // max(pictures.shape[1:3]))
 
 
-def _png(sheet: Image.Image) -> bytes:
+def png(sheet: Image.Image) -> bytes:
+    """A sheet as PNG."""
     out = io.BytesIO()
     sheet.save(out, format="png", optimize=True)
     return out.getvalue()

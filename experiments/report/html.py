@@ -36,10 +36,11 @@ td { white-space: nowrap; }
 td.long { white-space: normal; min-width: 16rem; }
 thead th { background: var(--band); white-space: nowrap; vertical-align: bottom; }
 figure { margin: 1rem 0; }
-figure.pixels { display: inline-block; vertical-align: top; margin-right: 1rem; max-width: 100%; }
+figure.pixels, figure.narrow { display: inline-block; vertical-align: top; margin-right: 1rem; max-width: 100%; }
 figure .box { background: #ffffff; margin-bottom: 0; width: fit-content; max-width: 100%; }
 img { display: block; height: auto; max-width: 100%; min-width: 34rem; margin: 0 auto; background: #ffffff; }
 img.pixels { min-width: 26rem; margin: 0; }
+img.narrow { min-width: 0; width: 24rem; margin: 0; }
 pre { overflow-x: auto; padding: .7rem; margin: .8rem 0; background: var(--band); border-radius: 6px; font-size: .82rem;
   line-height: 1.45; }
 @page { margin: 15mm; }
@@ -48,7 +49,7 @@ pre { overflow-x: auto; padding: .7rem; margin: .8rem 0; background: var(--band)
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .box { overflow: visible; border: none; }
-  img, img.pixels { min-width: 0; max-height: 22cm; }
+  img, img.pixels, img.narrow { min-width: 0; max-height: 22cm; }
   table { font-size: 7.5pt; }
   caption span { position: static; max-width: none; }
   th, td { padding: .15rem .3rem; }
@@ -117,9 +118,10 @@ def _cells(row: Sequence[str]) -> str:
 def _picture(picture: Picture) -> str:
     kind, data = ("svg+xml", picture.svg) if picture.svg is not None else ("png", picture.png)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    pixels = "" if picture.svg is not None else ' class="pixels"'
+    style = "pixels" if picture.svg is None else "narrow" if picture.narrow else ""
+    look = f' class="{style}"' if style else ""
     return (
-        f'<figure{pixels}>\n<div class="box" tabindex="0" role="region" aria-label="{escape(picture.caption)}">'
-        f'<img{pixels} src="{source}" alt="{escape(picture.alt)}"></div>\n'
+        f'<figure{look}>\n<div class="box" tabindex="0" role="region" aria-label="{escape(picture.caption)}">'
+        f'<img{look} src="{source}" alt="{escape(picture.alt)}"></div>\n'
         f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>"
     )

@@ -79,7 +79,7 @@ def data_card(facts: dict[str, Any], comparisons: Sequence["Comparison"]) -> lis
         what.append(f"{found['quarantined'] or 0} files could not be used")
         if found.get("repaired"):
             what.append(f"{found['repaired']} were repaired")
-        blocks.append(Text(f"{found['name']}: {', '.join(what)}; {found['runs']} runs.", heading=True))
+        blocks.append(Text(f"{found['name']}: {', '.join(what)}; {_runs(found['runs'])}.", heading=True))
         blocks.append(Bullets(found["notes"] or ["no notes"]))
         text = "\n".join(audit.lines(report)) if report and report["lines"] else ""
         if text and text not in shown:  # folds of one set have the same audit
@@ -109,11 +109,15 @@ def provenance(facts: dict[str, Any]) -> list[Block]:
         for found in facts["versions"]
     ]
     return [
-        Text(f"{facts['runs']} runs, {hours:.1f} hours of work, all processes added up."),
+        Text(f"{_runs(facts['runs'])}, {hours:.1f} hours of work, all processes added up."),
         Table("Code that made the runs", ["commit", "digest of the deciding files", "changed files", "runs"], code),
         Table("Machines", ["device", "threads", "runs"], devices),
         Table("Versions", ["runs", "versions"], versions),
     ]
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' * (number != 1)}"
 
 
 def _dirty(dirty: bool | None) -> str:
