@@ -72,10 +72,10 @@ def folders(root: Path) -> Iterator[Path]:
 
 def newest(root: Path) -> Path:
     """The folder of the run at or below `root` that was finished last, of those that tell real from fake and are no
-    controls; NoRun where there is none."""
+    controls; NoRun where there is none, or it is not whole."""
     done = [folder for folder in folders(root) if (folder / "done").exists()]
     for folder in sorted(done, key=lambda folder: -(folder / "done").stat().st_mtime_ns):
-        run = read(folder)
+        run, _ = finished(folder)
         if run.task == condition.DETECTION and not run.config["aug"].get("shuffle_labels"):
             return folder
     raise NoRun(f"{root}: no finished run there that tells real from fake; python -m experiments.run makes one")

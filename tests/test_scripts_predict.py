@@ -82,3 +82,10 @@ def test_a_mistake_is_one_line_and_status_2(words, tmp_path):
     checkpoint.write_bytes(b"no checkpoint")
     status, _, err = words(here)
     assert (status, len(err.splitlines())) == (2, 1) and "last.pt: not a checkpoint that can be read" in err
+
+
+def test_a_newest_run_that_is_not_whole_is_named(words, tmp_path):
+    config = next((tmp_path / "runs").rglob("config.yaml"))
+    config.write_text("seed: [")
+    status, out, err = words(picture(tmp_path / "a.png"))
+    assert status == 2 and not out and f"predict: {config.parent}: config.yaml: " in err and "Traceback" not in err
