@@ -17,7 +17,7 @@ from datasets.manifest import DataError, whole_file
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.metrics import accuracy, auc
-from experiments import classifier, runs
+from experiments import classifier, runs, shell
 from experiments.config import ConfigError
 from experiments.outcomes import Outcome
 from experiments.predictions import TestSet
@@ -133,7 +133,7 @@ class Bench:
             judge = classifier.load(Path(subject.outcome.where), self.device)
             return judge.scores(pictures, torch.from_numpy(prepared.rows))[0]
         except (runs.NoRun, checkpoint.CheckpointError, ConfigError, FileNotFoundError) as error:
-            raise Unseen(f"cannot score pictures any more: {error}") from error
+            raise Unseen(f"cannot score pictures any more: {shell.one_line(error)}") from error
 
     def _overlap(self, subject: Subject, prepared: Prepared) -> np.ndarray:
         name = f"{subject.outcome.facts['data_digest'][:20]}-{prepared.data.digest[:20]}.npy"
@@ -174,25 +174,18 @@ def _test_set(prepared: Prepared) -> TestSet:
     )
 
 
-_trained_on: dict[str, build.Dataset] = {}
-
-
 def _training(subject: Subject) -> build.Dataset:
     """The data that a run was trained on; Unseen where they are not here as they were."""
     digest = subject.outcome.facts["data_digest"]
-    if digest not in _trained_on:
-        _trained_on.clear()  # the thumbnails of one at a time
-        try:
-            data = build.prepare(subject.data, data_root=subject.data_root)
-        except (DataError, FileNotFoundError) as error:
-            raise Unseen(f"its training data are not here, and what overlaps cannot be left out: {error}") from error
-        if data.digest != digest:
-            raise Unseen(
-                f"its training data are not what they were (manifest {digest[:12]}, now {data.digest[:12]}), and what "
-                "overlaps cannot be left out"
-            )
-        _trained_on[digest] = data
-    return _trained_on[digest]
+    lost = "and what overlaps cannot be left out"
+    try:
+        data = build.prepare(subject.data, data_root=subject.data_root)
+    except (DataError, FileNotFoundError) as error:
+        raise Unseen(f"its training data are not here, {lost}: {shell.one_line(error)}") from error
+    if data.digest != digest:
+        differing = f"manifest {digest[:12]}, now {data.digest[:12]}"
+        raise Unseen(f"its training data are not what they were ({differing}), {lost}")
+    return data
 
 
 def _kept(path: Path, rows: np.ndarray, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -19,17 +19,14 @@ DIFFERENCE = ("pairs", "low", "high", "images_low", "images_high", "p", "p_famil
 def text(rows: Sequence[Row], names: Sequence[str], width: int) -> list[str]:
     """The matrix of each compared metric and what the arms gain or lose, for a terminal of `width` columns."""
     lines = []
+    both = f"± half of its 95 % interval over seeds, over test images; {OWN} the run's own data"
+    against = "points of difference to the baseline (pairs), 95 % interval over them, max-t p"
     for metric in COMPARED:
-        lines += [
-            f"{METRICS[metric]}; ± half of its 95 % interval over seeds, over test images; {OWN} the run's own data"
-        ]
+        lines.append(f"{METRICS[metric]}: mean over runs {both}")
         lines += _blocks([[*_head(row), *(_shown(row, name, metric) for name in names)] for row in rows], names, width)
         differing = [row for row in rows if any(metric in cell.differences for cell in row.cells.values())]
         if differing:
-            lines += [
-                "",
-                f"{METRICS[metric]}: points of difference to the baseline (pairs), 95 % interval over them, max-t p",
-            ]
+            lines += ["", f"{METRICS[metric]}: {against}"]
             cells = [[*_head(row), *(_difference(row, name, metric) for name in names)] for row in differing]
             lines += _blocks(cells, names, width)
         lines.append("")

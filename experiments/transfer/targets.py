@@ -48,10 +48,10 @@ def find(words: Sequence[str], trained: Sequence[Any], data_root: Path) -> list[
     found: dict[str, Target] = {}
     for word in words:
         settings = _settings(word, trained, data_root)
+        name = settings.name if word.startswith(FOLDER) else word
         owners = [each for each in trained if same_pictures(each, settings)]
         if owners:
             settings = replace(owners[0], fold=None)
-        name = Path(settings.root).resolve().name if word.startswith(FOLDER) else word
         for before in found.values():
             if same_pictures(before.settings, settings):
                 raise DataError(f"--on {word}: the same pictures as {before.name}; expected every data set once")
@@ -93,7 +93,7 @@ def _settings(word: str, trained: Sequence[Any], data_root: Path) -> Any:
         path = Path(word.removeprefix(FOLDER)).expanduser()
         if word == FOLDER or not path.is_dir():
             raise DataError(f"--on {word}: no such folder; expected one that holds real and fake, or train and test")
-        return FolderSettings(root=str(path))
+        return FolderSettings(root=str(path), name=path.resolve().name)
     groups = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "folder")
     if word in groups:
         return config.data_settings(jobs.settings([f"data={word}"]))
