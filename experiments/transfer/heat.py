@@ -37,7 +37,7 @@ def draw(rows: Sequence[Row], names: Sequence[str], metric: str) -> Figure:
         axes.grid(False)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        figure.suptitle(METRICS[metric][:1].upper() + METRICS[metric][1:], fontsize=12, wrap=True)
+        figure.suptitle(f"{METRICS[metric]}, ± half of its 95 % interval", fontsize=12, wrap=True)
         figure.colorbar(shown, ax=axes, shrink=0.9, extend="min")
     return figure
 

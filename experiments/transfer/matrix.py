@@ -77,14 +77,15 @@ def matrix(
     for (_, name), one in sorted(tested.items(), key=lambda pair: order(pair[1].outcome)):
         members[_key(one.outcome)].setdefault(name, []).append(one)
     against: dict[tuple[Key, str], dict[str, Arm]] = defaultdict(dict)
-    notes: list[str] = []
+    notes: dict[str, list[str]] = defaultdict(list)  # the data sets that each is about
     for name in names:
         outcomes = [one.outcome for (_, column), one in tested.items() if column == name]
         for metric in COMPARED:
             found, said = _differences(outcomes, metric, baseline)
             for key, arm in found.items():
                 against[key, name][metric] = arm
-            notes += [f"{name}: {line}" for line in said]
+            for line in said:
+                notes[line].append(name)
     shown = _names(list(members))
     rows = []
     for key, columns in members.items():
@@ -92,7 +93,7 @@ def matrix(
         data, model, recipe, aug, digest, _ = key
         seeds = sorted({one.outcome.seed for each in columns.values() for one in each})
         rows.append(Row(data, model, aug, recipe, digest, shown[key], seeds, cells))
-    return rows, list(dict.fromkeys(notes))
+    return rows, [f"{', '.join(dict.fromkeys(about))}: {line}" for line, about in notes.items()]
 
 
 def _cell(members: Sequence[Tested], differences: dict[str, Arm]) -> Cell:
