@@ -191,6 +191,13 @@ def test_a_run_on_another_folder_is_judged_on_what_it_has_not_seen_and_scores_ar
     labels = np.array([each.parent.name == "fake" for each in left])
     assert float(other["auc"]) == pytest.approx(roc_auc_score(labels, [verdict.probability for verdict in verdicts]))
     assert float(other["accuracy_at_threshold"]) == np.mean([v.fake for v in verdicts] == labels)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(provenance | {"data_digest": "split by another version"}))
+    assert moved(*words)[0] == 0 and cells(tmp_path / "runs" / "transfer") == found
+    (folder / "provenance.json").write_text(json.dumps(provenance | {"data_digest": "new", "content_digest": "other"}))
+    status, _, err = moved(*words)
+    assert status == 2 and err.count("its training data are not what they were (content other, now") == 2
+    (folder / "provenance.json").write_text(json.dumps(provenance))
     before = (tmp_path / "runs" / "transfer" / "transfer.json").read_bytes()
     (folder / "best.pt").unlink(missing_ok=True)
     (folder / "last.pt").unlink()

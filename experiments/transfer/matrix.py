@@ -80,7 +80,7 @@ def matrix(
     notes: dict[str, list[str]] = defaultdict(list)  # the data sets that each is about
     for name in names:
         outcomes = [one.outcome for (_, column), one in tested.items() if column == name]
-        for metric in COMPARED:
+        for metric in COMPARED if outcomes else ():
             found, said = _differences(outcomes, metric, baseline)
             for key, arm in found.items():
                 against[key, name][metric] = arm

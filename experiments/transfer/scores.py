@@ -175,16 +175,23 @@ def _test_set(prepared: Prepared) -> TestSet:
 
 
 def _training(subject: Subject) -> build.Dataset:
-    """The data that a run was trained on; Unseen where they are not here as they were."""
-    digest = subject.outcome.facts["data_digest"]
+    """The data that a run was trained on; Unseen where they are not here as they were.
+
+    Where another version of the program split the same files otherwise, all but the run's own test images count as
+    trained on.
+    """
+    facts, test = subject.outcome.facts, set(subject.outcome.test.paths.tolist())
     lost = "and what overlaps cannot be left out"
     try:
         data = build.prepare(subject.data, data_root=subject.data_root)
     except (DataError, FileNotFoundError) as error:
         raise Unseen(f"its training data are not here, {lost}: {shell.one_line(error)}") from error
-    if data.digest != digest:
-        differing = f"manifest {digest[:12]}, now {data.digest[:12]}"
+    if data.content != facts["content_digest"]:
+        differing = f"content {facts['content_digest'][:12]}, now {data.content[:12]}"
         raise Unseen(f"its training data are not what they were ({differing}), {lost}")
+    if data.digest != facts["data_digest"]:
+        rows = [row._replace(split="test" if row.path in test else "train") for row in data.rows]
+        data = replace(data, rows=rows)
     return data
 
 
