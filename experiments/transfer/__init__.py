@@ -1,0 +1,1 @@
+"""Every finished run on every data set: python -m experiments.transfer"""
