@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 INTERRUPTED = 130
@@ -29,6 +30,15 @@ def parser(description: str | None, examples: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def add_service(to: argparse.ArgumentParser, *, port: int) -> None:
+    """Where a service listens, and by which run it answers: host, port, run, runs."""
+    add = to.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at (default: this machine alone, %(default)s)")
+    add("--port", type=int, default=port, help="(default: %(default)s)")
+    add("--run", type=Path, metavar="FOLDER", help="of a finished run or ensemble (default: the last below --runs)")
+    add("--runs", type=Path, default=Path("runs"), help="where runs lie (default: %(default)s)")
 
 
 def main(verb: str, act: Callable[[], int | None]) -> None:
