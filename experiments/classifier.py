@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -230,7 +230,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
     return Classifier(run, [_member(each, device) for each in members], found, threshold, tested, device)
 
 
-def write_rows(file: TextIO, judged: Iterable[tuple[str, Verdict]], threshold: float) -> None:
+def write_rows(file: IO[str], judged: Iterable[tuple[str, Verdict]], threshold: float) -> None:
     """A row of CSV for each file and its verdict."""
     names = ["path", "verdict", "probability", "threshold", "unlike", "reason"]
     writer = csv.DictWriter(file, names, lineterminator="\n")

@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,17 @@ def add_service(to: argparse.ArgumentParser, *, port: int) -> None:
     add("--port", type=int, default=port, help="(default: %(default)s)")
     add("--run", type=Path, metavar="FOLDER", help="of a finished run or ensemble (default: the last below --runs)")
     add("--runs", type=Path, default=Path("runs"), help="where runs lie (default: %(default)s)")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; Unusable where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise Unusable(
+            f"--host {host} --port {port}: {error}; expected an address of this machine and a free port"
+        ) from error
 
 
 def main(verb: str, act: Callable[[], int | None]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datasets.named import LARGEST_UPLOAD
-from experiments.shell import Unusable
+from experiments.shell import Unusable, listening
 
 
 def serve(*, host: str, port: int, runs: Path, run: Path | None) -> None:
@@ -12,6 +12,7 @@ def serve(*, host: str, port: int, runs: Path, run: Path | None) -> None:
         from streamlit.web import bootstrap
     except ImportError as error:
         raise Unusable(f"the page needs Streamlit: pip install -e '.[app]' ({error})") from error
+    listening(host, port).close()  # Streamlit would take another one
     options = {
         "server.address": host,
         "server.port": port,
