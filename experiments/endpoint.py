@@ -131,10 +131,13 @@ def build(judge: Classifier) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        files = {"swagger_js_url": "swagger-ui-bundle.js", "swagger_css_url": "swagger-ui.css"}
-        files["swagger_favicon_url"] = "favicon-32x32.png"
-        title = {"openapi_url": "openapi.json", "title": "Hueprint"}
-        return get_swagger_ui_html(**title, **{key: f"docs/{name}" for key, name in files.items()})
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="Hueprint",
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="docs/favicon-32x32.png",
+        )
 
     # of this package, where others fetch them from elsewhere
     app.mount("/docs", StaticFiles(directory=swagger_ui_path))
