@@ -10,12 +10,10 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import FastAPI, File, HTTPException, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import HTMLResponse, JSONResponse
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from swagger_ui_bundle import swagger_ui_path
 
 from datasets.named import LARGEST_UPLOAD, Upload
 from experiments import classifier, runs
@@ -103,7 +101,8 @@ class Door:
 
 def build(judge: Classifier) -> FastAPI:
     """The endpoint of one classifier."""
-    app = FastAPI(title="Hueprint", description=__doc__ or "", docs_url=None, redoc_url=None)
+    # whose pages of description fetch nothing from elsewhere
+    app = FastAPIOffline(title="Hueprint", description=__doc__ or "", redoc_url=None)
     places = asyncio.Semaphore(AT_ONCE)
     problems: dict[int | str, dict[str, Any]] = {
         400: {"model": Problem, "description": "not a form that can be read"},
@@ -128,19 +127,6 @@ def build(judge: Classifier) -> FastAPI:
             verdicts = await run_in_threadpool(lambda: list(judge.judge(uploads)))
         rows = [verdict.row(file.filename or "") for file, verdict in zip(files, verdicts, strict=True)]
         return Answer(judge.facts["run"], judge.threshold, [Judged(**row) for row in rows])
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title="Hueprint",
-            swagger_js_url="docs/swagger-ui-bundle.js",
-            swagger_css_url="docs/swagger-ui.css",
-            swagger_favicon_url="docs/favicon-32x32.png",
-        )
-
-    # of this package, where others fetch them from elsewhere
-    app.mount("/docs", StaticFiles(directory=swagger_ui_path))
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -25,7 +25,7 @@ EXCEPTIONS = {
     "experiments/benchmark/parent.py": {"torchvision"},
     # the extra: nothing else needs what serves the page and the endpoint
     **{key: {"streamlit"} for key in ("experiments/app/__init__.py", "experiments/app/page.py")},
-    "experiments/endpoint.py": {"fastapi", "starlette", "swagger_ui_bundle", "uvicorn"},
+    "experiments/endpoint.py": {"fastapi", "fastapi_offline", "starlette", "uvicorn"},
     # the extra: nothing else needs it
     **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py", "experiments/winner.py")},
 }
