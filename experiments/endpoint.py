@@ -108,7 +108,7 @@ def build(judge: Classifier) -> FastAPI:
         400: {"model": Problem, "description": "not a form that can be read"},
         408: {"model": Problem, "description": f"the body took longer than {SECONDS:g} s"},
         413: {"model": Problem, "description": _too_large()},
-        422: {"model": Problem, "description": "no files, or what are no files"},
+        422: {"model": Problem, "description": "no files, too many of them, or what are no files"},
         503: {"model": Problem, "description": "busy; Retry-After says when to come again"},
     }
 
@@ -118,10 +118,8 @@ def build(judge: Classifier) -> FastAPI:
         return Health(**judge.facts)
 
     @app.post("/predict", responses=problems)
-    async def predict(files: Annotated[list[UploadFile], File(description="pictures")]) -> Answer:
+    async def predict(files: Annotated[list[UploadFile], File(min_length=1, max_length=MOST_FILES)]) -> Answer:
         """Say of each file whether it is generated; a file that cannot be scored has the reason, the others go on."""
-        if len(files) > MOST_FILES:
-            raise HTTPException(413, _too_large())
         uploads = [Upload(await file.read()) for file in files]
         async with places:
             verdicts = await run_in_threadpool(lambda: list(judge.judge(uploads)))
@@ -130,7 +128,7 @@ def build(judge: Classifier) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _refusal(422, "files: expected one file or more, as multipart/form-data with the name `files`")
+        return _refusal(422, f"expected 1 to {MOST_FILES} files as multipart/form-data, each with the name `files`")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
@@ -170,10 +168,7 @@ def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
 
 
 def _too_large() -> str:
-    return (
-        f"accepted are at most {MOST_FILES} files in a request of at most {MOST_BYTES} bytes, "
-        f"each of at most {LARGEST_UPLOAD}"
-    )
+    return f"accepted are requests of at most {MOST_BYTES} bytes, files of at most {LARGEST_UPLOAD}"
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

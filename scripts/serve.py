@@ -14,8 +14,8 @@ EXAMPLES = """examples:
   python scripts/serve.py --run runs/cifake/cnn32/none/87ddb061cc-seed0 --port 8600
 
 /docs describes it and lets one try, /openapi.json is the same for programs, /health says by which run it answers.
-Limits: 32 files of 20 MiB each and 64 MiB together in a request (413), 50 million pixels and 20 s a picture (a row with
-the reason); when too many wait, 503 with Retry-After. There is no password: --host opens it to a network.
+Limits: 32 files in a request (422) of 64 MiB (413); 20 MiB, 50 million pixels and 20 s a picture (a row with
+the reason, the others go on); when too many wait, 503 with Retry-After. There is no password: --host opens it to all.
 """
 
 
