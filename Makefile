@@ -17,7 +17,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; give one with PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "setting up $(VENV) with $$($(PYTHON) --version) (PyTorch is large: a few minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[app,test,lint]'
 	@rm -rf hueprint.egg-info # left over from building; what is installed lies in $(VENV)
 	@touch $@
 

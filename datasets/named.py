@@ -1,11 +1,33 @@
-"""The pictures that a user names: files, folders and patterns."""
+"""The pictures that a user names: files, folders and patterns; or hands over as bytes."""
 
 import glob
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets.folder import PICTURES, FileLocation, files_below
+from datasets.images import BadImage
 from datasets.manifest import DataError
+
+LARGEST_UPLOAD = 20 * 2**20  # bytes
+
+
+class Upload(NamedTuple):
+    """A file that somebody handed over, held in memory."""
+
+    data: bytes
+
+    @property
+    def stamp(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def read(self) -> bytes:
+        """They; BadImage beyond LARGEST_UPLOAD."""
+        if len(self.data) > LARGEST_UPLOAD:
+            raise BadImage(f"{len(self.data)} bytes; accepted are at most {LARGEST_UPLOAD}")
+        return self.data
 
 
 def pictures_named(words: Sequence[str]) -> tuple[dict[str, FileLocation], int]:

@@ -1,10 +1,12 @@
 """A finished run, or an ensemble of them, as something that scores pictures."""
 
+import csv
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -18,11 +20,13 @@ from detector import checkpoint
 from detector.batches import Pictures
 from detector.calibration import calibrated, temperature
 from detector.color import View, build_view
+from detector.explain import grad_cam
 from detector.familiarity import Familiar, features
 from detector.predict import predict
 from detector.randomness import derive
 from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
+from experiments.paired import wilson
 from experiments.predictions import table
 from experiments.runs import NoRun, Run
 
@@ -72,19 +76,52 @@ class Verdict:
     unlike: str = ""
     bad: str = ""
 
+    @property
+    def word(self) -> str:
+        """FAKE or REAL, empty where there is no verdict."""
+        return "" if self.bad else "FAKE" if self.fake else "REAL"
+
+    def row(self, path: str) -> dict[str, Any]:
+        """Of a table or of JSON; what has no verdict has no probability either."""
+        return {
+            "path": path.encode("utf-8", "backslashreplace").decode(),
+            "verdict": self.word or None,
+            "probability": None if self.bad else self.probability,
+            "unlike": self.unlike,
+            "reason": self.bad,
+        }
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """The members whose mean probability it gives, one for a run.
+    """The members whose mean probability it gives, one for a run; several threads may use it at once.
 
-    run: whose it is; temperature: chosen on validation; threshold: of the calibrated probability, chosen there too.
+    run: whose it is; temperature: chosen on validation; threshold: of the calibrated probability, chosen there too;
+    tested: how many test images the run's accuracy is of.
     """
 
     run: Run
     members: list[Member]
     temperature: float
     threshold: float
+    tested: int
     device: torch.device
+    # a network gathers its features, and its gradients, for one caller at a time
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Whose verdicts these are, for people elsewhere: no place on this machine. interval: of the accuracy on the
+        run's own test images, 95 %."""
+        accuracy = self.run.metrics[-1]["test/accuracy"]
+        return {
+            "run": "/".join(self.run.folder.resolve().parts[-4:]),
+            **{part: self.run.config[part]["name"] for part in ("data", "model", "aug")},
+            "accuracy": accuracy,
+            "interval": list(wilson(round(accuracy * self.tested), self.tested)),
+            "test_images": self.tested,
+            "threshold": self.threshold,
+        }
 
     @property
     def images(self) -> ImageSettings:
@@ -94,7 +131,8 @@ class Classifier:
     def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Of the pictures `rows` (int64, CPU): probability of FAKE as in the run's predictions.csv, not calibrated,
         float64 (n,), and whether a member finds them strange, bool (n,)."""
-        scores, strange = zip(*(member.scores(pictures, rows) for member in self.members), strict=True)
+        with self.lock:
+            scores, strange = zip(*(member.scores(pictures, rows) for member in self.members), strict=True)
         return np.mean(scores, axis=0), np.any(strange, axis=0)
 
     def judge(self, locations: Sequence[Location]) -> Iterator[Verdict]:
@@ -113,6 +151,13 @@ class Classifier:
     def looked_at(self, locations: Sequence[Location]) -> tuple[list[np.ndarray], np.ndarray]:
         """Files that were scored, for people: each as it is, uint8 (h, w, 3) of LONG_SIDE at most, and all (of patches
         the first) as the first member sees them, uint8 (N, H, W, 3)."""
+        pictures, pixels = self.decoded(locations)
+        member = self.members[0]
+        return pictures, member.view.shown(_floats(pixels), member.key, torch.arange(len(pixels)))
+
+    def decoded(self, locations: Sequence[Location]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Files that were scored: each as it is, as in `looked_at`, and all at the network's size before any view,
+        uint8 (N, H, W, 3)."""
         whole = ImageSettings(size=(LONG_SIDE, LONG_SIDE), fit="pad")
         pictures, pixels = [], []
         for large, small in zip(decode_all(locations, whole), decode_all(locations, self.images), strict=True):
@@ -122,8 +167,16 @@ class Classifier:
             top, left = (LONG_SIDE - height) // 2, (LONG_SIDE - width) // 2
             pictures.append(large.pixels[0, top : top + height, left : left + width].copy())
             pixels.append(small.pixels[0].copy())
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-        return pictures, self.members[0].view.shown(images, self.members[0].key, torch.arange(len(images)))
+        return pictures, np.stack(pixels)
+
+    def explained(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of pictures as `decoded` gives them: as the first member sees them, uint8 (N, H, W, 3), and where it finds
+        evidence for FAKE, float32 (N, H, W), see detector.explain.grad_cam."""
+        member, rows = self.members[0], torch.arange(len(pixels))
+        images = _floats(pixels)
+        with self.lock:
+            heat = grad_cam(member.network, member.view(images, member.key, rows).to(self.device))
+        return member.view.shown(images, member.key, rows), heat.cpu().numpy()
 
     def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:
         found = [result for result in results if isinstance(result, Decoded)]
@@ -173,7 +226,20 @@ def load(folder: Path, device: torch.device) -> Classifier:
     found = temperature(scores[val], labels)
     chosen = run.metrics[-1]["val/threshold"]
     threshold = float(calibrated([chosen], found)[0]) if chosen <= 1 else chosen  # above 1: nothing is called FAKE
-    return Classifier(run, [_member(each, device) for each in members], found, threshold, device)
+    tested = sum(head[1] == "test" for head in heads)
+    return Classifier(run, [_member(each, device) for each in members], found, threshold, tested, device)
+
+
+def write_rows(file: IO[str], judged: Iterable[tuple[str, Verdict]], threshold: float) -> None:
+    """A row of CSV for each file and its verdict."""
+    names = ["path", "verdict", "probability", "threshold", "unlike", "reason"]
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**verdict.row(path), "threshold": threshold} for path, verdict in judged)
+
+
+def _floats(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _member_run(folder: Path, sha256: str) -> Run:

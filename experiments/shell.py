@@ -5,8 +5,10 @@ import errno
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 INTERRUPTED = 130
@@ -29,6 +31,26 @@ def parser(description: str | None, examples: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def add_service(to: argparse.ArgumentParser, *, port: int) -> None:
+    """Where a service listens, and by which run it answers: host, port, run, runs."""
+    add = to.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at (default: this machine alone, %(default)s)")
+    add("--port", type=int, default=port, help="(default: %(default)s)")
+    add("--run", type=Path, metavar="FOLDER", help="of a finished run or ensemble (default: the last below --runs)")
+    add("--runs", type=Path, default=Path("runs"), help="where runs lie (default: %(default)s)")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; Unusable where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise Unusable(
+            f"--host {host} --port {port}: {error}; expected an address of this machine and a free port"
+        ) from error
 
 
 def main(verb: str, act: Callable[[], int | None]) -> None:

@@ -1,9 +1,9 @@
 """What the network sees: pictures under every colour arm of conf/aug, as one labelled sheet."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,11 +55,16 @@ def see(images_u8: np.ndarray, arm: str, *, seed: int = 0) -> np.ndarray:
         raise ConfigError(f"aug={arm}: no such arm; there are {', '.join(arms())}")
     with initialize_config_module("experiments.conf", version_base="1.3"):
         composed = OmegaConf.to_container(compose("config", overrides=[f"aug={arm}"]).aug, resolve=True)
-    operations = cast(dict, composed)["train"]
+    return under(images_u8, cast(dict, composed)["train"], key=derive(seed, "augmentation", 1))
+
+
+def under(images_u8: np.ndarray, operations: Sequence[Mapping[str, Any]], *, key: int = 0) -> np.ndarray:
+    """The same under operations as a yaml of conf/aug lists them; key: for those that draw. ConfigError where they are
+    not such."""
     with user_settings():
         view = build_view(operations, where="aug.train")
     images = torch.from_numpy(images_u8).permute(0, 3, 1, 2).float() / 255
-    return view.shown(images, derive(seed, "augmentation", 1), torch.arange(len(images)))
+    return view.shown(images, key, torch.arange(len(images)))
 
 
 def sheet(images_u8: np.ndarray, row_labels: Sequence[str], names: Sequence[str], *, scale: int) -> Image.Image:

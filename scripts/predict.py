@@ -1,7 +1,6 @@
 """Say of pictures whether they are generated, by a finished run."""
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -72,7 +71,8 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         _write_csv(arguments.csv, judged, judge.threshold)
     if arguments.json:
-        json.dump({"run": str(folder), "threshold": judge.threshold, "files": _rows(judged)}, sys.stdout, indent=1)
+        rows = [verdict.row(path) for path, verdict in judged.items()]
+        json.dump({"run": str(folder), "threshold": judge.threshold, "files": rows}, sys.stdout, indent=1)
         print()
     else:
         _tell(judged, judge, folder, others, listed=not arguments.csv)
@@ -91,13 +91,10 @@ def _tell(judged: "dict[str, Verdict]", judge: "Classifier", folder: Path, other
     if listed:
         for path, verdict in judged.items():
             if not verdict.bad:
-                word = "FAKE" if verdict.fake else "REAL"
-                shown = f"{COLORS[word]}{word}\033[0m" if colored else word
+                shown = f"{COLORS[verdict.word]}{verdict.word}\033[0m" if colored else verdict.word
                 note = f"  ({verdict.unlike})" if verdict.unlike else ""
                 print(f"{shown}  {verdict.probability:.3f}  {_printed(path)}{note}")
-    counts = {
-        word: sum(not v.bad and v.fake == fake for v in judged.values()) for word, fake in (("FAKE", 1), ("REAL", 0))
-    }
+    counts = {word: sum(verdict.word == word for verdict in judged.values()) for word in ("FAKE", "REAL")}
     bad = sum(bool(verdict.bad) for verdict in judged.values())
     unlike = sum(bool(verdict.unlike) for verdict in judged.values())
     said = [f"{number:,} {word}" for word, number in counts.items()]
@@ -107,28 +104,12 @@ def _tell(judged: "dict[str, Verdict]", judge: "Classifier", folder: Path, other
     print(f"the number is the probability of fake; FAKE from {judge.threshold:.3f} on")
 
 
-def _rows(judged: "dict[str, Verdict]") -> list[dict[str, Any]]:
-    return [
-        {
-            "path": path.encode("utf-8", "backslashreplace").decode(),
-            "verdict": None if verdict.bad else "FAKE" if verdict.fake else "REAL",
-            "probability": None if verdict.bad else verdict.probability,
-            "unlike": verdict.unlike,
-            "reason": verdict.bad,
-        }
-        for path, verdict in judged.items()
-    ]
-
-
 def _write_csv(path: Path, judged: "dict[str, Verdict]", threshold: float) -> None:
     from datasets.manifest import whole_file
+    from experiments.classifier import write_rows
 
     with whole_file(path) as file:
-        writer = csv.DictWriter(
-            file, ["path", "verdict", "probability", "threshold", "unlike", "reason"], lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows({**row, "threshold": threshold} for row in _rows(judged))
+        write_rows(file, judged.items(), threshold)
     print(f"{path}: a row for each file", file=sys.stderr)
 
 

@@ -23,6 +23,9 @@ EXCEPTIONS = {
     "datasets/inpaint.py": {"cv2"},
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
+    # the extra: nothing else needs what serves the page and the endpoint
+    **{key: {"streamlit"} for key in ("experiments/app/__init__.py", "experiments/app/page.py")},
+    "experiments/endpoint.py": {"fastapi", "fastapi_offline", "starlette", "uvicorn"},
     # the extra: nothing else needs it
     **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py", "experiments/winner.py")},
 }
