@@ -113,15 +113,28 @@ def contact_sheet(columns: Mapping[str, np.ndarray], row_labels: Sequence[str], 
     return _sheet(cells, row_labels=row_labels, titles=list(columns), scale=scale)
 
 
-def view_grid(before: np.ndarray, after: np.ndarray, labels: np.ndarray, scores: np.ndarray, scale: int) -> Image.Image:
+def view_grid(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    scale: int,
+    more: Mapping[str, np.ndarray] | None = None,
+) -> Image.Image:
     """Pictures before (upper row) and after (lower row) the transform, four side by side; label and score below.
     One row where the transform leaves all of them as they are.
 
-    before, after: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1].
+    before, after: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1]; more: further rows by title.
     """
-    _check("before", before, len(labels))
-    _check("after", after, len(labels))
     rows = {"before": before, "after": after} if not np.array_equal(before, after) else {"as it is": before}
+    return picture_grid(rows | dict(more or {}), labels, scores, scale)
+
+
+def picture_grid(rows: Mapping[str, np.ndarray], labels: np.ndarray, scores: np.ndarray, scale: int) -> Image.Image:
+    """Pictures in as many titled rows as are given, uint8 (N, H, W, 3) each, four side by side; label and score of fake
+    below."""
+    for title, pictures in rows.items():
+        _check(title, pictures, len(labels))
     captions = [(NAMES[int(label)], f"{score:.3f}") for label, score in zip(labels, scores, strict=True)]
     sheets = [
         _sheet(
@@ -132,6 +145,11 @@ def view_grid(before: np.ndarray, after: np.ndarray, labels: np.ndarray, scores:
         )
         for four in (slice(start, start + ABREAST) for start in range(0, len(labels), ABREAST))
     ]
+    return stacked(sheets)
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of any width one below the other, on white."""
     grid = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
     for place, sheet in enumerate(sheets):
         grid.paste(sheet, (0, sum(above.height for above in sheets[:place])))
