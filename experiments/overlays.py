@@ -57,14 +57,13 @@ def heats(network: "nn.Module", view: "View", pictures: "Pictures", rows: "Tenso
     return np.concatenate(found)
 
 
-def laid_over(pictures: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Pictures, uint8 (N, H, W, 3), in grey, with heat (N, H, W) from 0 to 1 as a glow, below 0 in another colour:
-    uint8 (N, H, W, 3)."""
-    glow = matplotlib.colormaps["PuOr_r" if heat.min() < 0 else "inferno"]
-    scaled = (heat + 1) / 2 if heat.min() < 0 else heat
+def laid_over(pictures: np.ndarray, heat: np.ndarray, *, signed: bool = False) -> np.ndarray:
+    """Pictures, uint8 (N, H, W, 3), in grey, with heat (N, H, W) from 0 to 1 as a glow, or signed: from -1, purple, to
+    1, orange; uint8 (N, H, W, 3)."""
+    glow = matplotlib.colormaps["PuOr_r" if signed else "inferno"]((heat + 1) / 2 if signed else heat)
     grey = (pictures @ np.array([0.299, 0.587, 0.114]))[..., None]
     veil = VEIL * np.abs(heat)[..., None]
-    return np.rint((1 - veil) * grey + veil * 255 * glow(scaled)[..., :3]).astype(np.uint8)
+    return np.rint((1 - veil) * grey + veil * 255 * glow[..., :3]).astype(np.uint8)
 
 
 def sheet(
@@ -74,9 +73,12 @@ def sheet(
     scores: np.ndarray,
     title: str = "as it is",
 ) -> Image.Image:
-    """Pictures, uint8 (N, H, W, 3), by their title above each heat (N, H, W) laid over them; label and score of fake
-    below."""
+    """Pictures, uint8 (N, H, W, 3), by their title above each heat (N, H, W) laid over them, and the difference of two;
+    label and score of fake below."""
     rows = {title: pictures} | {name: laid_over(pictures, found) for name, found in heat.items()}
+    if len(heat) == 2:
+        first, second = heat.values()
+        rows["difference"] = laid_over(pictures, first - second, signed=True)
     rows = {name: shrunk(found, SIDE) for name, found in rows.items()}
     return figures.picture_grid(rows, labels, scores, max(1, SIDE // max(rows[title].shape[1:3])))
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments import explain, overlays, runs
+from experiments import explain, overlays
 
 
 @pytest.fixture
@@ -23,19 +23,24 @@ def folders(train, tmp_path):
     return [next((tmp_path / "runs").rglob(f"{arm}/*-seed0")) for arm in ("none", "invert")]
 
 
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_a_run_its_pictures_two_runs_and_their_attribution(folders, explained, tmp_path):
     plain, inverted = folders
     out = tmp_path / "out"
     status, said, err = explained(plain, "--out", out)
     assert (status, err) == (0, "") and f"result: {out / 'grad_cam.png'}" in said
-    alone = Image.open(out / "grad_cam.png").size
+    alone = size(out / "grad_cam.png")
     board = EventAccumulator(str(plain), size_guidance={"images": 0}).Reload()
     kinds = [tag for tag in board.Tags()["images"] if tag.startswith("grad_cam/")]
     first = Image.open(io.BytesIO(board.Images(kinds[0])[0].encoded_image_string))
     assert {tag.removeprefix("grad_cam/").replace("_", " ") for tag in kinds} <= set(overlays.KINDS)
     assert first.size[1] * len(kinds) == alone[1]
     assert explained(plain, "--against", inverted, "--out", out)[0] == 0
-    assert Image.open(out / "grad_cam.png").size[1] > alone[1]  # two rows more
+    assert size(out / "grad_cam.png")[1] > alone[1]  # two rows more
     status, said, err = explained(tmp_path / "runs", "--attribution", "--n", 20, "--out", out)
     assert (status, err) == (0, ""), err
     arms = json.loads((out / "attribution.json").read_text())["arms"]
@@ -55,7 +60,7 @@ def test_pictures_of_the_users_and_one_that_cannot_be_read(folders, explained, t
     (inside / "torn.jpg").write_bytes((inside / "b c.jpg").read_bytes()[:200])
     status, _, err = explained(*folders[:1], "--images", inside, "--out", tmp_path / "out")
     assert status == 3 and f"{inside / 'torn.jpg'}: " in err and len(err.splitlines()) == 1
-    assert Image.open(tmp_path / "out" / "grad_cam.png").size[0] > 2 * overlays.SIDE
+    assert size(tmp_path / "out" / "grad_cam.png")[0] > 2 * overlays.SIDE
 
 
 def test_a_mistake_is_one_line_and_status_2(folders, explained, train, tmp_path):
@@ -78,8 +83,6 @@ def test_a_mistake_is_one_line_and_status_2(folders, explained, train, tmp_path)
         assert (status, len(err.splitlines())) == (2, 1) and text in err
     status, _, err = explained(tmp_path / "steps", "--attribution")
     assert status == 2 and "Posterize rounds: its gradient does not say what it does" in err.splitlines()[0]
-    manifest = runs.read(other).provenance["manifest"]
-    assert manifest  # the data that lie here are compared by the digest of that
     facts = json.loads((other / "provenance.json").read_text())
     (other / "provenance.json").write_text(json.dumps(facts | {"data_digest": "0" * 64}))
     status, _, err = explained(other)
@@ -90,7 +93,7 @@ def test_an_overlay_is_the_grey_picture_where_nothing_glows_and_kinds_are_what_t
     pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     heat = np.zeros((2, 8, 8))
     heat[0, 0, 0], heat[1, 0, 0] = 1, -1
-    over = overlays.laid_over(pictures, heat)
+    over = overlays.laid_over(pictures, heat, signed=True)
     grey = np.asarray(Image.fromarray(pictures[1]).convert("L"), int)
     assert np.abs(over[1, 1:].astype(int) - grey[1:, :, None]).max() <= 1
     assert over[0, 0, 0, 0] > over[0, 0, 0, 2] and over[1, 0, 0, 2] > over[1, 0, 0, 1]  # orange and purple

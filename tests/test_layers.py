@@ -23,6 +23,8 @@ EXCEPTIONS = {
     "datasets/inpaint.py": {"cv2"},
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
+    # the extra, imported only where a run is exported
+    "experiments/deployed.py": {"onnx", "onnxruntime", "safetensors"},
     # the extra: nothing else needs it
     **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py", "experiments/winner.py")},
 }
