@@ -7,9 +7,10 @@ from torch.nn.functional import interpolate
 from detector.models.parts import GlobalAveragePool
 
 
-def grad_cam(model: nn.Module, images: Tensor, *, output: int = 0) -> Tensor:
+def grad_cam(model: nn.Module, images: Tensor, *, output: int = 0, of_call: bool = False) -> Tensor:
     """Heat of each picture, float32 (B, H, W), at least 0, of `output`: by default evidence for FAKE.
 
+    of_call: of what each picture is called instead, REAL where its logit is below 0.
     images: float32 (B, C, H, W) as the network sees them, after the view; it is left in the mode it was in. The last
     feature map, which global pooling or flattening is given, weighted by the mean gradient of each channel, its
     negative parts cut off (Selvaraju et al. 2017, ICCV), enlarged to the picture's size. Not scaled: heats of one
@@ -21,8 +22,9 @@ def grad_cam(model: nn.Module, images: Tensor, *, output: int = 0) -> Tensor:
     model.eval()
     try:
         with torch.enable_grad():
-            logits = model(images.detach().requires_grad_())
-            gradients = torch.autograd.grad(logits[:, output].sum(), maps[0])[0]
+            logits = model(images.detach().requires_grad_())[:, output]
+            evidence = logits.abs() if of_call else logits
+            gradients = torch.autograd.grad(evidence.sum(), maps[0])[0]
     finally:
         hook.remove()
         model.train(training)

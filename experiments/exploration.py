@@ -12,9 +12,10 @@ from datasets.manifest import LABELS
 from experiments import audit_figure, charts
 from experiments.audit_figure import PANELS
 from experiments.figures import contact_sheet
+from experiments.overlays import SIDE, enlargement, shrunk
 from experiments.report import files
 from experiments.report.blocks import Block, Bullets, Code, Picture, Report, Section, Table, Text
-from experiments.report.examples import png, scale, small
+from experiments.report.examples import png
 
 SHOWN = 8  # pictures of each class
 # What each fact is, beyond its unit; measured in datasets/audit/traces.py.
@@ -88,7 +89,9 @@ def _pictures(data: Dataset, seed: int) -> list[Block]:
     chosen = [lot.permutation(data.first[labels == label])[:SHOWN] for label in LABELS.values()]
     count = min(map(len, chosen))
     pictures = [np.asarray(data.images[np.sort(few[:count])]) for few in chosen]
-    columns = {f"{place + 1}": small(np.stack([of_class[place] for of_class in pictures])) for place in range(count)}
-    sheet = contact_sheet(columns, [name.lower() for name in LABELS], scale=scale(pictures[0]))
+    columns = {
+        f"{place + 1}": shrunk(np.stack([of_class[place] for of_class in pictures]), SIDE) for place in range(count)
+    }
+    sheet = contact_sheet(columns, [name.lower() for name in LABELS], scale=enlargement(pictures[0]))
     alt = f"{count} real and {count} fake pictures."
     return [Picture("by-lot", alt, "Drawn by lot, not chosen; as large as a network sees them.", png(sheet))]

@@ -147,9 +147,14 @@ def view_grid(
     before, after, and further rows `beside`: uint8 (N, H, W, 3); labels: 0 real, 1 fake; scores: of fake, in [0, 1].
     """
     rows = {"before": before, "after": after} if not np.array_equal(before, after) else {"as it is": before}
-    rows |= beside or {}
-    for name, pictures in rows.items():
-        _check(name, pictures, len(labels))
+    return picture_grid(rows | dict(beside or {}), labels, scores, scale)
+
+
+def picture_grid(rows: Mapping[str, np.ndarray], labels: np.ndarray, scores: np.ndarray, scale: int) -> Image.Image:
+    """Pictures in as many titled rows as are given, uint8 (N, H, W, 3) each, four side by side; label and score of fake
+    below."""
+    for title, pictures in rows.items():
+        _check(title, pictures, len(labels))
     captions = [(NAMES[int(label)], f"{score:.3f}") for label, score in zip(labels, scores, strict=True)]
     sheets = [
         _sheet(
@@ -160,6 +165,11 @@ def view_grid(
         )
         for four in (slice(start, start + ABREAST) for start in range(0, len(labels), ABREAST))
     ]
+    return stacked(sheets)
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of any width one below the other, on white."""
     grid = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
     for place, sheet in enumerate(sheets):
         grid.paste(sheet, (0, sum(above.height for above in sheets[:place])))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from datasets import audit, build
 from datasets.manifest import FAKE, NAME_OF_LABEL, REAL, DataError
@@ -13,6 +14,7 @@ from detector.familiarity import familiar, features
 from detector.predict import predict
 from detector.randomness import derive, permutation
 from detector.train import NotFinite
+from experiments import overlays
 from experiments.config import Config, ConfigError
 from experiments.generators import classes_of, labels_of
 from experiments.measures import groups, measure, measure_classes, members
@@ -153,6 +155,12 @@ class Material:
         pixels = self.views["eval"].shown(batch.images, derive(self.seed, "evaluation"), batch.rows)
         before = np.asarray(self.data.images[rows.numpy()])
         return {"before": before, "after": pixels, "labels": labels[places], "scores": of_fake[places]}
+
+    def overlays(self, model: torch.nn.Module, test_scores: np.ndarray, pictures: Pictures) -> dict[str, Image.Image]:
+        """Where the network looked, see experiments.overlays: a sheet of test pictures for each kind of right and wrong
+        ones."""
+        key = derive(self.seed, "evaluation")
+        return overlays.of_kinds(model, self.views["eval"], pictures, self.rows["test"], test_scores, key)
 
 
 def prepared(config: Config) -> build.Dataset:

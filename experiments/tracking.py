@@ -95,6 +95,10 @@ class Tracker:
                 grid = figures.view_grid(before[chosen], after[chosen], labels[chosen], scores[chosen], scale)
                 self._add([(epoch, _picture(f"before_after/{name}", grid))])
 
+    def overlays(self, epoch: int, sheets: Mapping[str, Image.Image]) -> None:
+        """A sheet of pictures for each kind of them, such as false positives."""
+        self._add((epoch, _picture(f"grad_cam/{kind.replace(' ', '_')}", sheet)) for kind, sheet in sheets.items())
+
     def scores(self, epoch: int, split: str, labels: np.ndarray, scores: np.ndarray) -> None:
         """The precision-recall curve and one histogram for each class; scores of fake, in [0, 1]."""
         labels, scores = np.asarray(labels), np.asarray(scores, np.float64)

@@ -220,6 +220,7 @@ class Worker:
                 self.tracker.figures(kept, split, material.labels[split], scores[split], threshold)
         if not material.by_generator:
             measured |= calibration(scores, material.labels)
+            self.tracker.overlays(kept, material.overlays(self.training.tested, scores["test"], self.pictures))
         key = derive(material.seed, "evaluation")
         shares, colors = exposure(self.pictures, material.rows["test"], material.views["eval"], key=key)
         measured |= {"view/clipped": float(shares.mean()), "view/colors": float(colors.mean())}

@@ -33,6 +33,21 @@ def test_grad_cam_is_captums(name):
     assert not last_map(model)._forward_pre_hooks
 
 
+def test_the_heat_of_a_call_is_that_of_the_logit_or_of_its_negative():
+    torch.manual_seed(0)
+    model = MODELS["cnn32"]().build(image_size=(32, 32))
+    images = torch.rand(8, 3, 32, 32)
+    logits = model.eval()(images)[:, 0]
+    model[-1].bias.data -= logits.mean()  # some are called FAKE
+    called = grad_cam(model, images, of_call=True)
+    for_fake = grad_cam(model, images)
+    model[-1].weight.data *= -1
+    for_real = grad_cam(model, images)
+    fake = (logits > logits.mean())[:, None, None]
+    assert 0 < fake.sum() < 8 and not torch.equal(for_fake, for_real)
+    assert torch.equal(called, torch.where(fake, for_fake, for_real))
+
+
 def test_the_heat_lies_where_the_evidence_is():
     """A network whose logit is what is bright in one corner."""
     model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(), nn.Linear(64, 1))

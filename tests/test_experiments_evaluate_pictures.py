@@ -2,14 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from builds import picture
-from torch import nn
 
-from detector.batches import Pictures
-from detector.color import build_view
 from experiments import material, predictions, runs
-from experiments.classifier import Member
 from experiments.evaluate import __main__ as verb
 from experiments.evaluate import pictures
 from experiments.report.examples import KINDS
@@ -31,42 +26,6 @@ def test_the_surest_come_first_and_half_is_fake():
     kinds = pictures.surest(many, np.linspace(0.5, 1, 20))
     assert kinds["true positives"].tolist() == list(range(19, 19 - pictures.SHOWN, -1))
     assert not kinds["false negatives"].size
-
-
-def test_heat_is_laid_on_where_it_is_and_nowhere_else():
-    plain = np.full((2, 8, 8, 3), 100, np.uint8)
-    heat = np.zeros((2, 8, 8), np.float32)
-    heat[0, 2, 3], heat[0, 5, 5] = 4.0, 2.0
-    found = pictures.overlaid(plain, heat)
-    changed = (found != plain).any(axis=-1)
-    assert np.argwhere(changed).tolist() == [[0, 2, 3], [0, 5, 5]]
-    again = pictures.overlaid(plain, heat * 7)  # each scaled to its own highest
-    assert np.array_equal(found, again)
-
-
-class Light(nn.Module):
-    """Its logit rises with red, or falls where `sign` is -1."""
-
-    def __init__(self, sign: float):
-        super().__init__()
-        self.flat, self.head = nn.Flatten(), nn.Linear(3 * 64, 1, bias=False)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.weight[:, :64], sign)
-
-    def forward(self, images):
-        return self.head(self.flat(images))
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_heat_is_evidence_for_what_a_picture_was_called(sign, train, tmp_path):
-    assert train()[0] == 0
-    [folder] = [path.parent for path in tmp_path.rglob("done")]
-    config = pictures._loaded(folder).members[0].config
-    member = Member(config, Light(sign), build_view([{"op": "invert"}]), None, None, None)
-    shown = Pictures(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2), torch.device("cpu"))
-    seen, heat = pictures._looked(member, shown, torch.arange(2), np.array([True, False]))
-    assert (seen == 255).all()  # through the view
-    assert [bool(one.any()) for one in heat] == ([True, False] if sign > 0 else [False, True])
 
 
 @pytest.fixture

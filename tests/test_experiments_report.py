@@ -266,8 +266,10 @@ def test_examples_show_what_the_network_saw_of_right_and_wrong_ones(train, tmp_p
     assert pictures and all(picture.png.startswith(b"\x89PNG") and picture.svg is None for picture in pictures)
     counts = [int(re.search(r"([\d,]+) of", picture.caption)[1].replace(",", "")) for picture in pictures]
     assert sum(counts) == len(run.test.labels)
-    before, after = examples.seen(run, np.array([0, 5]))
-    assert (after == 255 - before).all()
+    before, after, looked = examples.seen(run, np.array([0, 5]))
+    assert (after == 255 - before).all() and looked.shape == before.shape and (looked != before).any()
+    next((tmp_path / "runs").rglob("last.pt")).unlink()
+    assert examples.seen(run, np.array([0, 5]))[2] is None
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -26,6 +26,8 @@ EXCEPTIONS = {
     # the extra: nothing else needs what serves the page and the endpoint
     **{key: {"streamlit"} for key in ("experiments/app/__init__.py", "experiments/app/page.py")},
     "experiments/endpoint.py": {"fastapi", "fastapi_offline", "starlette", "uvicorn"},
+    # the extra, imported only where a run is exported
+    "experiments/deployed.py": {"onnx", "onnxruntime", "safetensors"},
     # the extra: nothing else needs it
     **{key: {"optuna"} for key in ("experiments/search.py", "experiments/trials.py", "experiments/winner.py")},
 }

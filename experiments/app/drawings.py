@@ -1,11 +1,11 @@
 """What the page draws: heat over a picture, pictures large enough to be seen, the meter of a probability."""
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
 from experiments.classifier import Verdict
 from experiments.figures import COLORS
+from experiments.overlays import laid_over
 
 SHOWN = 256  # pixels, of the longer side
 
@@ -17,14 +17,11 @@ def enlarged(pixels: np.ndarray) -> np.ndarray:
 
 
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) under heat (h, w), at least 0: the hottest place yellow, what is cold as it is, but grey."""
+    """uint8 (H, W, 3) in grey under heat (h, w), at least 0, scaled to its own highest."""
     height, width = picture.shape[:2]
     share = heat / heat.max() if heat.max() > 0 else heat
     share = np.asarray(Image.fromarray(share.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
-    grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    colours = matplotlib.colormaps["inferno"](share)[..., :3] * 255
-    weight = 0.75 * share[..., None]
-    return np.rint(grey * (1 - weight) + colours * weight).astype(np.uint8)
+    return laid_over(picture[None], share[None])[0]
 
 
 def meter(verdict: Verdict, threshold: float) -> str:

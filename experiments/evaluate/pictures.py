@@ -2,24 +2,20 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
-from torch import nn
 
-from datasets.manifest import FAKE, REAL, DataError
+from datasets.manifest import FAKE, DataError
 from detector.batches import Pictures
-from detector.explain import grad_cam
 from experiments import classifier
-from experiments.classifier import Member
 from experiments.figures import view_grid
 from experiments.material import prepared
+from experiments.overlays import KINDS, SIDE, enlargement, heats, laid_over, pixels, shrunk
 from experiments.predictions import TestSet
 from experiments.report.blocks import Block, Picture, Text
-from experiments.report.examples import KINDS, Missing, png, scale, small
+from experiments.report.examples import Missing, png
 
 SHOWN = 8  # of each kind
-HEAT = 0.6  # how much of the hottest place is heat and not picture
 
 
 def surest(test: TestSet, scores: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,12 +44,12 @@ def blocks(folder: Path, test: TestSet, scores: np.ndarray) -> list[Block]:
     if data.digest != found.run.provenance["data_digest"]:
         raise Missing("the data that lie here are no longer those of the run")
     rows = torch.from_numpy(test.rows[places])
-    before = np.asarray(data.images[test.rows[places]])
-    few = Pictures(before, np.zeros(len(rows)), found.device)
-    after, heat = _looked(found.members[0], few, rows, scores[places] >= 0.5)
-    overlay = small(overlaid(before, heat))
-    enlarged = scale(before)
-    before, after = small(before), small(after)
+    pictures, member = Pictures(data.images, data.labels, found.device), found.members[0]
+    before = pixels(pictures, rows)
+    images = torch.from_numpy(before).permute(0, 3, 1, 2).float() / 255
+    after = member.view.shown(images, member.key, rows)
+    overlay = laid_over(before, heats(member.network, member.view, pictures, rows, member.key))
+    before, after, overlay = (shrunk(each, SIDE) for each in (before, after, overlay))
     said: list[Block] = [
         Text(
             "The surest of each kind, at 0.5; the score is that of fake, not calibrated. Looked at: Grad-CAM"
@@ -70,6 +66,7 @@ def blocks(folder: Path, test: TestSet, scores: np.ndarray) -> list[Block]:
             said.append(Text(f"{kind.capitalize()} ({words}): none."))
             continue
         rows_of_sheet = {"looked at": overlay[here]}
+        enlarged = enlargement(before)
         sheet = view_grid(before[here], after[here], test.labels[few_of], scores[few_of], enlarged, rows_of_sheet)
         listed = ", ".join(f"{score:.3f}" for score in scores[few_of])
         alt = f"{len(few_of)} pictures, {words}, and where the network looks; scores {listed}."
@@ -83,29 +80,3 @@ def _loaded(folder: Path) -> classifier.Classifier:
         return classifier.load(folder, torch.device("cpu"))
     except (ValueError, OSError, RuntimeError) as error:  # weights gone, torn, or of another network
         raise Missing("its network is not here, or none that this version can read") from error
-
-
-def _looked(member: Member, pictures: Pictures, rows: torch.Tensor, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network saw of pictures, uint8 (n, H, W, 3), and where it found evidence for what it called them, at
-    least 0, float32 (n, H, W). rows: int64 (n,), as the view knows them; fake: what they were called, bool (n,)."""
-    dtype = next(member.network.parameters()).dtype
-    turned = nn.Linear(1, 1, bias=False, dtype=dtype)
-    nn.init.constant_(turned.weight, -1.0)
-    networks = {FAKE: member.network, REAL: nn.Sequential(member.network, turned)}
-    seen, heat = [], []
-    for place in range(len(rows)):  # one at a time: a large network holds every map of a batch
-        images = pictures.at(torch.tensor([place])).images
-        one = rows[place : place + 1]
-        seen.append(member.view.shown(images, member.key, one))
-        given = member.view(images, member.key, one).to(dtype)
-        heat.append(grad_cam(networks[int(fake[place])], given).numpy())
-    return np.concatenate(seen), np.concatenate(heat)
-
-
-def overlaid(pictures: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Pictures, uint8 (n, H, W, 3), under heat, at least 0, (n, H, W), each scaled to its own highest."""
-    highest = heat.max(axis=(1, 2), keepdims=True)
-    share = np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0)
-    colors = 255 * matplotlib.colormaps["inferno"](share)[..., :3]
-    weight = HEAT * share[..., None]
-    return (pictures * (1 - weight) + colors * weight).round().astype(np.uint8)

@@ -13,7 +13,7 @@ from experiments.paired.planning import (
     power,
     seeds_needed,
 )
-from experiments.paired.resampling import bca, clustered, max_t, sign_flip
+from experiments.paired.resampling import bca, clustered, max_t, resampled, sign_flip
 from experiments.paired.significance import corrected_t, holm, mcnemar, mean_error, t_cdf, t_quantile, tost, wilson
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "mcnemar",
     "mean_error",
     "power",
+    "resampled",
     "seeds_needed",
     "sign_flip",
     "t_cdf",

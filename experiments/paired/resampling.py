@@ -56,17 +56,27 @@ def clustered(
     (arms, len(levels), 2). The mean of a resample is its sum over its number of images, the ratio estimate (Davison &
     Hinkley 1997, 2.4 and 3.8). All arms see the same resamples. One group alone says nothing: -inf to inf.
     """
-    differences = _finite(differences)
-    if differences.ndim != 2 or differences.shape[1:] != np.shape(groups) or not differences.size:
-        raise ValueError(f"differences {differences.shape}, groups {np.shape(groups)}: expected (arms, N) and (N,)")
+    means = resampled(differences, groups, resamples=resamples, seed=seed)
+    if len(np.unique(groups)) == 1:
+        return np.tile([-np.inf, np.inf], (len(differences), len(levels), 1))
+    ends = [[(1 - level) / 2, (1 + level) / 2] for level in levels]
+    intervals = np.quantile(means, np.array(ends), axis=0)  # (levels, 2, arms)
+    # a limit that is 0 must be 0 on every machine, whatever the order in which its product was summed
+    return np.round(np.moveaxis(intervals, -1, 0), 12) + 0.0
+
+
+def resampled(values: np.ndarray, groups: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Means of values (rows, N) over images in each of `resamples` draws of whole groups, see `clustered`; float
+    (resamples, rows)."""
+    values = _finite(values)
+    if values.ndim != 2 or values.shape[1:] != np.shape(groups) or not values.size:
+        raise ValueError(f"values {values.shape}, groups {np.shape(groups)}: expected (rows, N) and (N,)")
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     num_groups = len(sizes)
-    if num_groups == 1:
-        return np.tile([-np.inf, np.inf], (len(differences), len(levels), 1))
-    sums = np.stack([np.bincount(member, weights=row, minlength=num_groups) for row in differences])
-    columns = np.vstack([sums, sizes]).T  # (groups, arms + 1): one product gives the sums and the counts
+    sums = np.stack([np.bincount(member, weights=row, minlength=num_groups) for row in values])
+    columns = np.vstack([sums, sizes]).T  # (groups, rows + 1): one product gives the sums and the counts
     generator = np.random.default_rng(seed)
-    means = np.empty((resamples, len(differences)))
+    means = np.empty((resamples, len(values)))
     step = max(1, CHUNK // num_groups)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
@@ -75,10 +85,7 @@ def clustered(
         times = np.bincount(drawn.ravel(), minlength=rows * num_groups).reshape(rows, num_groups)
         totals = times.astype(float) @ columns
         means[start : start + rows] = totals[:, :-1] / totals[:, -1:]
-    ends = [[(1 - level) / 2, (1 + level) / 2] for level in levels]
-    intervals = np.quantile(means, np.array(ends), axis=0)  # (levels, 2, arms)
-    # a limit that is 0 must be 0 on every machine, whatever the order in which its product was summed
-    return np.round(np.moveaxis(intervals, -1, 0), 12) + 0.0
+    return means
 
 
 def sign_flip(differences: np.ndarray) -> float:

@@ -8,25 +8,22 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from datasets.manifest import FAKE, REAL, DataError
+from datasets.manifest import DataError
 from experiments import tables
 from experiments.ensemble import is_one
 from experiments.figures import view_grid
+from experiments.overlays import KINDS, SIDE, by_lot, enlargement, heats, laid_over, shrunk
 from experiments.report.blocks import Block, Picture, Text
+from experiments.runs import NoRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detector.batches import Pictures
     from experiments.comparison import Comparison
     from experiments.outcomes import Outcome
 
 SHOWN = 4
-SIDE = 112  # pixels on the sheet, about
-# name -> label, whether it was recognised, in words
-KINDS = {
-    "true positives": (FAKE, True, "fake, called fake"),
-    "true negatives": (REAL, True, "real, called real"),
-    "false positives": (REAL, False, "real, called fake"),
-    "false negatives": (FAKE, False, "fake, called real"),
-}
 
 
 class Missing(ValueError):
@@ -55,30 +52,29 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
     """A sheet for each of KINDS; name: of the arm; file: how the names of the pictures begin. Raises Missing."""
     if run.scores is None:
         raise Missing("these runs were read from a table, which keeps no scores and no pictures")
-    chosen = [
-        (kind, words, np.flatnonzero((run.test.labels == label) & (run.correct == right)))
-        for kind, (label, right, words) in KINDS.items()
-    ]
-    lot = np.random.default_rng(0)
-    picked = [np.sort(lot.permutation(places)[:SHOWN]) for _, _, places in chosen]
-    before, after = seen(run, np.concatenate(picked).astype(np.int64))
+    chosen = by_lot(run.test.labels, run.correct, SHOWN)
+    before, after, heat = seen(run, np.concatenate(list(chosen.values())).astype(np.int64))
     blocks: list[Block] = [Text(f"{name}, seed {run.seed}", heading=True)]
-    shown = "as they are, for" if np.array_equal(before, after) else "before and after the view"
+    shown = f"as they are, for {name}" if np.array_equal(before, after) else f"before and after the view {name}"
+    shown += "" if heat is None else ", and where the network looked (Grad-CAM)"
     start = 0
-    for (kind, words, places), few in zip(chosen, picked, strict=True):
+    for kind, few in chosen.items():
+        label, right, words = KINDS[kind]
         here = slice(start, start + len(few))
         start += len(few)
-        share = f"{len(places):,} of {int(np.sum(run.test.labels == KINDS[kind][0])):,}"
+        of_label = run.test.labels == label
+        share = f"{int(np.sum(of_label & (run.correct == right))):,} of {int(np.sum(of_label)):,}"
         if not len(few):
             blocks.append(Text(f"{kind.capitalize()} ({words}): none."))
             continue
         scores = run.scores[few]
-        sheet = view_grid(before[here], after[here], run.test.labels[few], scores, scale=scale(before))
+        beside = {} if heat is None else {"Grad-CAM": heat[here]}
+        sheet = view_grid(before[here], after[here], run.test.labels[few], scores, enlargement(before), beside)
         listed = ", ".join(f"{score:.3f}" for score in scores)
         blocks.append(
             Picture(
                 f"{file}-{kind.replace(' ', '-')}",
-                f"{len(few)} pictures, {words}, {shown} {name}; scores {listed}.",
+                f"{len(few)} pictures, {words}, {shown}; scores {listed}.",
                 f"{name}, {kind}: {words}, {share}.",
                 png(sheet),
             )
@@ -86,11 +82,13 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
     return blocks
 
 
-def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen test pictures of a run as they lie in the store, and as its network sees them: uint8 (n, H, W, 3)."""
+def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The chosen test pictures of a run as they lie in the store, as its network sees them, and with where it looked
+    laid over them, None where there are no weights of one network: uint8 (n, H, W, 3)."""
     import torch
     from omegaconf import OmegaConf
 
+    from detector.batches import Pictures
     from detector.color import build_view
     from detector.randomness import derive
     from experiments.config import ConfigError, from_hydra
@@ -112,23 +110,21 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images = torch.from_numpy(before).permute(0, 3, 1, 2).float() / 255
     view = build_view(config.aug.eval, where="aug.eval")
     pixels = view.shown(images, derive(config.seed + config.aug.seed_offset, "evaluation"), torch.from_numpy(rows))
-    return small(before), small(pixels)
+    heat = _looked(run, Pictures(data.images, data.labels, torch.device("cpu")), torch.from_numpy(rows))
+    over = None if heat is None else shrunk(laid_over(before, heat), SIDE)
+    return shrunk(before, SIDE), shrunk(pixels, SIDE), over
 
 
-def small(pictures: np.ndarray) -> np.ndarray:
-    """Large pictures at SIDE pixels, small ones as they are."""
-    if max(pictures.shape[1:3]) <= SIDE:
-        return pictures
-    shrink = SIDE / max(pictures.shape[1:3])
-    size = (max(1, round(pictures.shape[2] * shrink)), max(1, round(pictures.shape[1] * shrink)))
-    return np.stack(
-        [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)) for picture in pictures]
-    )
+def _looked(run: "Outcome", pictures: "Pictures", rows: "Tensor") -> np.ndarray | None:
+    """Grad-CAM of the pictures `rows`; None where there are no weights of one network."""
+    from detector.checkpoint import CheckpointError
+    from experiments import classifier
 
-
-def scale(pictures: np.ndarray) -> int:
-    """How many times larger small pictures, (N, H, W, 3), are drawn on a sheet."""
-    return max(1, SIDE // max(pictures.shape[1:3]))
+    try:
+        members = classifier.load(Path(run.where), pictures.device).members
+    except (NoRun, CheckpointError, OSError):
+        return None
+    return heats(members[0].network, members[0].view, pictures, rows, members[0].key) if len(members) == 1 else None
 
 
 def png(sheet: Image.Image) -> bytes:
