@@ -99,8 +99,8 @@ def _tell(judged: "dict[str, Verdict]", judge: "Classifier", folder: Path, other
     unlike = sum(bool(verdict.unlike) for verdict in judged.values())
     said = [f"{number:,} {word}" for word, number in counts.items()]
     said += [f"{bad:,} not scored"] * bool(bad) + [f"{unlike:,} unlike the training data"] * bool(unlike)
-    said += [f"{others:,} files of other kinds passed over"] * bool(others)
-    print(f"{len(judged):,} files: {', '.join(said)}")
+    said += [f"{others:,} file{'s' * (others != 1)} of other kinds passed over"] * bool(others)
+    print(f"{len(judged):,} file{'s' * (len(judged) != 1)}: {', '.join(said)}")
     print(f"the number is the probability of fake; FAKE from {judge.threshold:.3f} on")
 
 

@@ -45,7 +45,7 @@ def test_files_folders_and_patterns_get_a_verdict_each_and_bad_files_a_reason(wo
     status, out, err = words(inside, tmp_path / "in" / "*.jpg", single, "--csv", table, "--save", drawing)
     assert status == 3
     assert f"predict: {inside / 'torn.jpg'}: " in err and "6 files: " in out and "1 not scored, " in out
-    assert "1 files of other kinds passed over" in out
+    assert "1 file of other kinds passed over" in out
     with table.open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert list(rows) == [str(inside / name) for name in sorted([*names, "torn.jpg"])] + [str(single)]
