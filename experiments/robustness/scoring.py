@@ -50,7 +50,7 @@ class Tested:
         """uint8 (N, H, W, 3), memory-mapped; packed where they are not there. DataError where a file is not whole."""
         place = self.home / FOLDER / label(cell).replace(" ", "_")
         settings = replace(self.images, degradation=cell)
-        packed = store.open_or_pack(self.listing, settings, place, description=f"packing {label(cell)}")
+        packed = store.open_or_pack(self.listing, settings, place, description=f"packing {label(cell)}", others=False)
         if packed.quarantine:
             path, reason = packed.quarantine[0]
             more = f" and {len(packed.quarantine) - 1} more" if len(packed.quarantine) > 1 else ""
@@ -121,11 +121,8 @@ def score(
             with suppress(FileNotFoundError, ValueError, EOFError):  # the last two: a damaged one is made anew
                 row[:] = np.load(file, allow_pickle=False)
     missing = {where: np.flatnonzero(np.isnan(rows).any(axis=1)).tolist() for where, rows in found.items()}
-    pictures = {
-        (outcome.test.digest, place): tests[outcome.test.digest].pictures(cells[place])
-        for outcome in outcomes
-        for place in missing[outcome.where]
-    }
+    wanted = {(outcome.test.digest, place): None for outcome in outcomes for place in missing[outcome.where]}
+    pictures = {(digest, place): tests[digest].pictures(cells[place]) for digest, place in wanted}
     count = sum(map(len, missing.values()))
     with tqdm(total=count, desc="scoring", unit=" cells", disable=None, leave=False) as bar:
         for outcome in outcomes:
