@@ -245,6 +245,18 @@ def test_a_report_takes_up_what_lies_beside_the_runs(tmp_path, called, told):
     assert (tmp_path / "report" / "figures" / "robustness-one-sided.png").stat().st_size > 10_000
 
 
+def test_a_large_jpeg_is_read_whole_for_the_clean_pictures_as_for_the_degraded_ones(tmp_path):
+    Image.effect_noise((256, 256), 60).convert("RGB").save(tmp_path / "large.jpg", quality=90)
+    location = FileLocation.of(tmp_path / "large.jpg", None)
+    large = Row("large.jpg", 0, width=256, height=256, format="JPEG")
+    test = scoring.Tested([(large, location)], ImageSettings(), tmp_path)
+    assert np.array_equal(test.pictures(None), test.pictures(("gamma", 1.0)))
+    for row, size in ((large, 128), (large._replace(format="PNG"), 32)):  # as training read them in any case
+        assert (
+            scoring.Tested([(row, location)], ImageSettings((size, size)), tmp_path).settings(None).degradation is None
+        )
+
+
 def test_a_picture_that_a_codec_refuses_is_named_and_nothing_goes_on_without_it(tmp_path):
     Image.new("RGB", (16384, 8)).save(tmp_path / "wide.png")  # WebP ends at 16,383
     listing = [(Row("wide.png", 0), FileLocation.of(tmp_path / "wide.png", None))]

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from datasets import store
+from datasets import fitting, store
 from datasets.build import image_settings
 from datasets.decoding import Location
 from datasets.images import ImageSettings
@@ -25,6 +25,7 @@ from experiments.predictions import TestSet
 from experiments.robustness.grid import Cell, label
 
 FOLDER = "degraded"  # beside the stores of a data set
+WHOLE = ("crop", 1.0)  # leaves every pixel as it is
 SAME = 0.002  # mean difference of scores; another device or precision is below it
 
 
@@ -42,15 +43,25 @@ class Tested:
         height, width = self.images.size
         return len(self.listing) * height * width * 3
 
+    def settings(self, cell: Cell) -> ImageSettings:
+        """Of the pictures of a cell. A JPEG that training has read at half its size or less is read whole for the clean
+        pictures too, as for the degraded ones: the two ways differ by more than a mild codec does."""
+        return replace(self.images, degradation=cell or (WHOLE if any(map(self._smaller, self.listing)) else None))
+
+    def _smaller(self, listed: tuple[Row, Location]) -> bool:
+        row, _ = listed
+        across, down = fitting.enough(row.width, row.height, self.images.size, self.images.fit)
+        return row.format == "JPEG" and row.width >= 2 * across and row.height >= 2 * down
+
     def digest(self, cell: Cell) -> str:
         """Of the store of a cell, whether or not it is there."""
-        return store.digest(self.listing, replace(self.images, degradation=cell))
+        return store.digest(self.listing, self.settings(cell))
 
     def pictures(self, cell: Cell) -> np.ndarray:
         """uint8 (N, H, W, 3), memory-mapped; packed where they are not there. DataError where a file is not whole."""
         place = self.home / FOLDER / label(cell).replace(" ", "_")
-        settings = replace(self.images, degradation=cell)
-        packed = store.open_or_pack(self.listing, settings, place, description=f"packing {label(cell)}", others=False)
+        said = f"packing {label(cell)}"
+        packed = store.open_or_pack(self.listing, self.settings(cell), place, description=said, others=False)
         if packed.quarantine:
             path, reason = packed.quarantine[0]
             more = f" and {len(packed.quarantine) - 1} more" if len(packed.quarantine) > 1 else ""
