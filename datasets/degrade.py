@@ -8,7 +8,6 @@ alike wherever it is found, whatever is degraded beside it.
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +35,7 @@ def check(degradation: Degradation) -> None:
     if name not in KINDS:
         raise ValueError(f"{name}: no such degradation; expected one of {', '.join(KINDS)}")
     kind, whole = KINDS[name], name in CODECS
-    number = isinstance(strength, int | float) and not isinstance(strength, bool) and isfinite(strength)
+    number = isinstance(strength, int | float) and not isinstance(strength, bool)
     if not number or not kind.low <= strength <= kind.high or (whole and strength != int(strength)):
         a_number = "a whole number" if whole else "a number"
         raise ValueError(f"{name}={strength!r}: expected {a_number} from {kind.low:g} to {kind.high:g} ({kind.what})")

@@ -64,13 +64,18 @@ class Packed:
 
 
 def open_or_pack(
-    listing: Sequence[tuple[Row, Location]], settings: ImageSettings, folder: Path, *, description: str = "packing"
+    listing: Sequence[tuple[Row, Location]],
+    settings: ImageSettings,
+    folder: Path,
+    *,
+    description: str = "packing",
+    others: bool = True,
 ) -> Packed:
     """Find the store of this listing under these image settings, or make it, whole or not at all.
 
     The digest covers names, labels and stamps of all files: a changed, added or missing file leads to another store.
-    Two processes that want the same one do the work once. description: of the bar. OSError where the disk does not
-    take it.
+    Two processes that want the same one do the work once. description: of the bar; others: whether a line tells of the
+    stores that lie beside a new one. OSError where the disk does not take it.
     """
     target = folder / f"packed-{digest(listing, settings)}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,8 @@ def open_or_pack(
                 if isinstance(error, OSError) and error.filename is None:
                     error.filename = str(folder)  # a write to a full disk does not say where
                 raise
-            _say_others(target)
+            if others:
+                _say_others(target)
     return _open(target, settings, rows)
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ import trees
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from datasets import store
 from datasets.folder import FileLocation
 from datasets.images import ImageSettings
 from datasets.manifest import DataError, Row
-from experiments import classifier, material, outcomes, paired, pairing, plans, runs
+from experiments import charts, classifier, material, outcomes, paired, pairing, plans, runs
 from experiments.robustness import __main__ as verb
-from experiments.robustness import choosing, document, grid, scoring, survival
+from experiments.robustness import choosing, document, figures, grid, scoring, survival
 from experiments.shell import Unusable
 
 
@@ -50,6 +52,10 @@ def test_cells_of_a_kind_run_from_mild_to_strong_or_through_the_clean_pictures()
         ("jpeg: [101]", "jpeg=101: expected a whole number from 1 to 100"),
         ("jpeg: 90", "expected a list of strengths"),
         ("jpeg: [90, 90.0]", "jpeg 90 stands there twice"),
+        ("noise: [1.0000001, 1.0000002]", "noise 1 stands there twice"),  # all that follows calls both noise 1
+        (f"jpeg: [1{400 * '0'}]", "expected a whole number from 1 to 100"),
+        ("jpeg: [2024-13-45]", "cannot be read: month must be in 1..12"),
+        (3000 * "[", "cannot be read"),
         ("[jpeg", "cannot be read"),
         ("", "expected lines such as"),
     ],
@@ -132,8 +138,11 @@ def test_the_verb_scores_each_run_on_the_same_degraded_pictures_and_only_once(tr
     root, out = tmp_path / "runs", tmp_path / "runs" / "robustness"
     status, said, errors = robust(called, root, "--grid", mine, "--arms", "none")
     assert (status, errors) == (0, "") and "scored: 6 of 6 cells" in said and "2 runs" in said
-    status, said, errors = robust(called, root, "--grid", mine)
+    opened = mock.Mock(wraps=store.open_or_pack)
+    with mock.patch.object(store, "open_or_pack", opened):
+        status, said, errors = robust(called, root, "--grid", mine)
     assert (status, errors) == (0, "") and "scored: 6 of 12 cells" in said
+    assert opened.call_count == 3  # once a cell, not once a cell and run: of thousands of runs that would be hours
     assert "2 runs, 2 exploratory" in said and "off its own test" not in said
     kept = json.loads((out / document.NAME).read_text())
     rows = {(row["arm"], row["cell"], row["degraded"]): row for row in kept["rows"]}
@@ -164,8 +173,9 @@ def by_files(run, folder):
 def test_a_single_run_is_looked_at_and_a_small_sample_says_so(train, called, tmp_path, mine):
     assert train()[0] == 0
     [run] = [path.parent for path in tmp_path.rglob("done")]
-    status, said, _ = robust(called, run, "--grid", mine, "--images", "5", "--out", tmp_path / "out")
-    assert status == 0 and "1 run, 3 cells, 10 images" in said
+    assert robust(called, run, "--grid", mine, "--images", "4", "--out", tmp_path / "out")[::2] == (0, "")
+    status, said, errors = robust(called, run, "--grid", mine, "--images", "5", "--out", tmp_path / "out")
+    assert (status, errors) == (0, "") and "1 run, 3 cells, 10 images" in said  # no line on stores of 4 images
     kept = json.loads((tmp_path / "out" / document.NAME).read_text())
     assert kept["images"] == {"real": 5, "fake": 5} and kept["title"].endswith("10 test images")
     for words, expected in (
@@ -198,6 +208,16 @@ def test_a_table_for_people_holds_each_cell_once(told):
     assert "▲" in lines[1][2] and "(" not in lines[1][1]
 
 
+def test_a_long_title_stands_whole_above_few_panels(told):
+    found, _, rows = told
+    long = "cifake (3cab177b, 32x32), cnn32, brief, 3 epochs"
+    whole = document.document(long, CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), [])
+    for figure in (figures.curves(whole), figures.one_sided(whole)):
+        charts.png(figure)
+        box = figure._suptitle.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+
+
 def test_the_family_of_most_arms_is_chosen_and_the_others_are_named(tmp_path):
     trees.make_tree(tmp_path, seeds=[0])
     trees.make_tree(tmp_path, arms={"none": 0.9}, seeds=[0], folds=range(3), content="folds")
@@ -223,6 +243,18 @@ def test_a_report_takes_up_what_lies_beside_the_runs(tmp_path, called, told):
     [line] = [line for line in page.split("\n") if line.startswith("| blur 1")]
     assert "▲" in line
     assert (tmp_path / "report" / "figures" / "robustness-one-sided.png").stat().st_size > 10_000
+
+
+def test_a_large_jpeg_is_read_whole_for_the_clean_pictures_as_for_the_degraded_ones(tmp_path):
+    Image.effect_noise((256, 256), 60).convert("RGB").save(tmp_path / "large.jpg", quality=90)
+    location = FileLocation.of(tmp_path / "large.jpg", None)
+    large = Row("large.jpg", 0, width=256, height=256, format="JPEG")
+    test = scoring.Tested([(large, location)], ImageSettings(), tmp_path)
+    assert np.array_equal(test.pictures(None), test.pictures(("gamma", 1.0)))
+    for row, size in ((large, 128), (large._replace(format="PNG"), 32)):  # as training read them in any case
+        assert (
+            scoring.Tested([(row, location)], ImageSettings((size, size)), tmp_path).settings(None).degradation is None
+        )
 
 
 def test_a_picture_that_a_codec_refuses_is_named_and_nothing_goes_on_without_it(tmp_path):

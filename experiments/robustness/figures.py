@@ -21,14 +21,14 @@ Document = dict[str, Any]
 def curves(document: Document) -> Figure:
     """The metric along each degradation, both classes degraded: mean over an arm's runs, band = 95 % t interval."""
     figure = _panels(document, {"both": ("-", "full")})
-    figure.suptitle(_title(document, "pictures of both classes degraded"))
+    _say(figure, document, "pictures of both classes degraded")
     return figure
 
 
 def one_sided(document: Document) -> Figure:
     """The same where one class alone is degraded and the other is clean: does a codec by itself flip verdicts?"""
     figure = _panels(document, {"fakes": ("-", "full"), "reals": ("--", "none")})
-    figure.suptitle(_title(document, "solid, filled: only fakes degraded; dashed, hollow: only reals"))
+    _say(figure, document, "solid, filled: only fakes degraded; dashed, hollow: only reals")
     return figure
 
 
@@ -111,8 +111,8 @@ def _panels(document: Document, looks: dict[str, tuple[str, str]]) -> Figure:
     return figure
 
 
-def _title(document: Document, what: str) -> str:
-    return f"{document['title']}: {what}"
+def _say(figure: Figure, document: Document, what: str) -> None:
+    figure.suptitle(f"{document['title']}\n{what}", fontsize=11, wrap=True)
 
 
 def _some(arms: Sequence[str], most: int) -> list[str]:

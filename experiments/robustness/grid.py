@@ -25,7 +25,7 @@ def read(word: str) -> list[Cell]:
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise Unusable(f"--grid {word}: expected one of {known}, or the path of a yaml file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no date
         raise Unusable(f"--grid {path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or not found:
         raise Unusable(f"--grid {path}: expected lines such as jpeg: [90, 50]; kinds are {', '.join(KINDS)}")
@@ -39,9 +39,10 @@ def read(word: str) -> list[Cell]:
             except ValueError as error:
                 raise Unusable(f"--grid {path}: {error}") from error
             cells.append((name, float(strength)))
-    if len(set(cells)) < len(cells):
-        twice = next(cell for place, cell in enumerate(cells) if cell in cells[:place])
-        raise Unusable(f"--grid {path}: {label(twice)} stands there twice")
+    labels = [label(cell) for cell in cells]  # by which all that follows tells them apart
+    if len(set(labels)) < len(labels):
+        twice = next(each for place, each in enumerate(labels) if each in labels[:place])
+        raise Unusable(f"--grid {path}: {twice} stands there twice")
     return cells
 
 

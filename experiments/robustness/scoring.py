@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from datasets import store
+from datasets import fitting, store
 from datasets.build import image_settings
 from datasets.decoding import Location
 from datasets.images import ImageSettings
@@ -25,6 +25,7 @@ from experiments.predictions import TestSet
 from experiments.robustness.grid import Cell, label
 
 FOLDER = "degraded"  # beside the stores of a data set
+WHOLE = ("crop", 1.0)  # leaves every pixel as it is
 SAME = 0.002  # mean difference of scores; another device or precision is below it
 
 
@@ -42,15 +43,25 @@ class Tested:
         height, width = self.images.size
         return len(self.listing) * height * width * 3
 
+    def settings(self, cell: Cell) -> ImageSettings:
+        """Of the pictures of a cell. A JPEG that training has read at half its size or less is read whole for the clean
+        pictures too, as for the degraded ones: the two ways differ by more than a mild codec does."""
+        return replace(self.images, degradation=cell or (WHOLE if any(map(self._smaller, self.listing)) else None))
+
+    def _smaller(self, listed: tuple[Row, Location]) -> bool:
+        row, _ = listed
+        across, down = fitting.enough(row.width, row.height, self.images.size, self.images.fit)
+        return row.format == "JPEG" and row.width >= 2 * across and row.height >= 2 * down
+
     def digest(self, cell: Cell) -> str:
         """Of the store of a cell, whether or not it is there."""
-        return store.digest(self.listing, replace(self.images, degradation=cell))
+        return store.digest(self.listing, self.settings(cell))
 
     def pictures(self, cell: Cell) -> np.ndarray:
         """uint8 (N, H, W, 3), memory-mapped; packed where they are not there. DataError where a file is not whole."""
         place = self.home / FOLDER / label(cell).replace(" ", "_")
-        settings = replace(self.images, degradation=cell)
-        packed = store.open_or_pack(self.listing, settings, place, description=f"packing {label(cell)}")
+        said = f"packing {label(cell)}"
+        packed = store.open_or_pack(self.listing, self.settings(cell), place, description=said, others=False)
         if packed.quarantine:
             path, reason = packed.quarantine[0]
             more = f" and {len(packed.quarantine) - 1} more" if len(packed.quarantine) > 1 else ""
@@ -121,11 +132,8 @@ def score(
             with suppress(FileNotFoundError, ValueError, EOFError):  # the last two: a damaged one is made anew
                 row[:] = np.load(file, allow_pickle=False)
     missing = {where: np.flatnonzero(np.isnan(rows).any(axis=1)).tolist() for where, rows in found.items()}
-    pictures = {
-        (outcome.test.digest, place): tests[outcome.test.digest].pictures(cells[place])
-        for outcome in outcomes
-        for place in missing[outcome.where]
-    }
+    wanted = {(outcome.test.digest, place): None for outcome in outcomes for place in missing[outcome.where]}
+    pictures = {(digest, place): tests[digest].pictures(cells[place]) for digest, place in wanted}
     count = sum(map(len, missing.values()))
     with tqdm(total=count, desc="scoring", unit=" cells", disable=None, leave=False) as bar:
         for outcome in outcomes:
