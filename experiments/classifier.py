@@ -114,9 +114,12 @@ class Classifier:
         """Whose verdicts these are, for people elsewhere: no place on this machine. interval: of the accuracy on the
         run's own test images, 95 %."""
         accuracy = self.run.metrics[-1]["test/accuracy"]
+        config = self.run.config
+        names = {part: config[part]["name"] for part in ("data", "model", "aug")}
+        name = condition.run_name(self.run.provenance["digest"], config["data"].get("fold"), config["seed"])
         return {
-            "run": "/".join(self.run.folder.resolve().parts[-4:]),
-            **{part: self.run.config[part]["name"] for part in ("data", "model", "aug")},
+            "run": "/".join([*names.values(), name]),
+            **names,
             "accuracy": accuracy,
             "interval": list(wilson(round(accuracy * self.tested), self.tested)),
             "test_images": self.tested,

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, File, HTTPException, Request, UploadFile
@@ -19,7 +20,7 @@ from datasets.named import LARGEST_UPLOAD, Upload
 from experiments import classifier, runs
 from experiments.classifier import Classifier
 from experiments.material import choose_device
-from experiments.shell import listening
+from experiments.shell import listening, names_of
 
 MOST_FILES = 32  # of a request
 MOST_BYTES = 64 * 2**20
@@ -72,18 +73,29 @@ class Problem:
 
 
 class Door:
-    """Lets in as many requests as there is room for, and refuses a body while it comes, not when it is there."""
+    """Lets in as many requests as there is room for, and refuses a body while it comes, not when it is there.
 
-    def __init__(self, app: ASGIApp) -> None:
+    names: by which it may be asked for, any where there are none; nor do pages of other names ask.
+    """
+
+    def __init__(self, app: ASGIApp, names: Sequence[str] = ()) -> None:
         self.app = app
+        self.names = names
         self.waiting = 0
         self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length")
+        headers = dict(scope["headers"])
+        if not self._is_known(b"//" + headers.get(b"host", b"")) or not self._is_known(headers.get(b"origin")):
+            await _refusal(403, f"asked for by another name than {', '.join(self.names)}")(scope, receive, send)
+            return
+        if scope["method"] in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        declared = headers.get(b"content-length")
         size = int(declared) if declared else MOST_BYTES
         if size > MOST_BYTES:
             await _refusal(413, _too_large())(scope, receive, send)
@@ -98,14 +110,21 @@ class Door:
                 self.waiting -= 1
                 self.held -= size
 
+    def _is_known(self, address: bytes | None) -> bool:
+        try:
+            return address is None or not self.names or urlsplit(address.decode("latin-1")).hostname in self.names
+        except ValueError:
+            return False
 
-def build(judge: Classifier) -> FastAPI:
-    """The endpoint of one classifier."""
+
+def build(judge: Classifier, names: Sequence[str] = ()) -> FastAPI:
+    """The endpoint of one classifier; names: see Door."""
     # whose pages of description fetch nothing from elsewhere
     app = FastAPIOffline(title="Hueprint", description=__doc__ or "", redoc_url=None)
     places = asyncio.Semaphore(AT_ONCE)
     problems: dict[int | str, dict[str, Any]] = {
         400: {"model": Problem, "description": "not a form that can be read"},
+        403: {"model": Problem, "description": "asked for by a name that is not its own"},
         408: {"model": Problem, "description": f"the body took longer than {SECONDS:g} s"},
         413: {"model": Problem, "description": _too_large()},
         422: {"model": Problem, "description": "no files, too many of them, or what are no files"},
@@ -134,7 +153,7 @@ def build(judge: Classifier) -> FastAPI:
     async def failed(request: Request, error: Exception) -> JSONResponse:
         return _refusal(500, "a fault of the program; its log says more")
 
-    app.add_middleware(Door)
+    app.add_middleware(Door, names=names)
     return app
 
 
@@ -143,7 +162,8 @@ def serve(*, host: str, port: int, runs_root: Path, run: Path | None) -> None:
     socket = listening(host, port)
     judge = classifier.load(run or runs.newest(runs_root), choose_device("auto"))
     print(f"run: {judge.run.folder}\nhttp://{host}:{socket.getsockname()[1]}/docs says how to ask", flush=True)
-    config = uvicorn.Config(build(judge), log_level="warning", server_header=False, timeout_keep_alive=10)
+    app = build(judge, names_of(host))
+    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=10)
     uvicorn.Server(config).run(sockets=[socket])
 
 

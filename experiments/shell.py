@@ -1,8 +1,10 @@
 """A verb at the shell: whatever stops it becomes one line on stderr and an exit status."""
 
 import argparse
+import contextlib
 import errno
 import gc
+import ipaddress
 import os
 import signal
 import socket
@@ -51,6 +53,18 @@ def listening(host: str, port: int) -> socket.socket:
         raise Unusable(
             f"--host {host} --port {port}: {error}; expected an address of this machine and a free port"
         ) from error
+
+
+def names_of(host: str) -> list[str]:
+    """By which names a service there may be asked for: where it listens to this machine alone; else none, for any.
+
+    A page from elsewhere can have its own name mean this machine, but not change it.
+    """
+    with contextlib.suppress(ValueError):
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            return []
+        return sorted({"localhost", "127.0.0.1", "::1", host})
+    return []
 
 
 def main(verb: str, act: Callable[[], int | None]) -> None:

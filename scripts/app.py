@@ -13,8 +13,8 @@ EXAMPLES = """examples:
   python scripts/app.py --run runs/cifake/cnn32/none/87ddb061cc-seed0
   python scripts/app.py --port 8600 --host 0.0.0.0               for the whole network: there is no password
 
-Then open the address that it prints; Ctrl-C ends it. What is uploaded is held in memory for the one who uploaded it;
-nothing is kept, and nothing is sent anywhere else.
+Then open the address that it prints; Ctrl-C ends it. What is uploaded is held for the one who uploaded it while the
+page is open, files of 20 MiB, 1 GiB of all; nothing is kept, and nothing is sent anywhere else.
 """
 
 

@@ -16,6 +16,7 @@ EXAMPLES = """examples:
 /docs describes it and lets one try, /openapi.json is the same for programs, /health says by which run it answers.
 Limits: 32 files in a request (422) of 64 MiB (413); 20 MiB, 50 million pixels and 20 s a picture (a row with
 the reason, the others go on); when too many wait, 503 with Retry-After. There is no password: --host opens it to all.
+While it listens to this machine alone, it answers by no name but localhost and 127.0.0.1, nor pages of others (403).
 """
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from datasets import synthetic
 from datasets.named import LARGEST_UPLOAD, Upload
 from detector.explain import grad_cam
-from experiments import classifier, runs
+from experiments import app, classifier, runs, shell
 from experiments.app import drawings
 from experiments.classifier import Verdict
 from experiments.views import under
@@ -87,6 +88,7 @@ def test_of_many_files_each_has_a_row_and_what_is_hostile_has_a_reason(page, tra
     page.run().file_uploader[0].set_value([(name, data, "image/jpeg") for name, (data, _) in files.items()]).run()
     assert not page.exception
     table = page.dataframe[0].value
+    assert list(page.dataframe[0].proto.column_order)[:2] == ["verdict", "probability"]  # whatever the names' length
     assert list(table["verdict"] != "not scored") == [readable for _, readable in files.values()]
     assert all(map(str.isprintable, table["path"]))
     said = "".join(str(element.value) for kind in ("markdown", "error", "text") for element in page.get(kind))
@@ -107,6 +109,12 @@ def test_without_a_run_the_page_says_what_to_do_and_looks_again(own_page, tmp_pa
     (tmp_path / "away").rename(tmp_path / "runs")
     own_page.button[0].click().run()
     assert not own_page.exception and own_page.file_uploader and not own_page.warning
+
+
+def test_whose_verdicts_they_are_does_not_say_where_the_run_lies(judge, tmp_path):
+    moved = tmp_path / "home" / "somebody"
+    shutil.copytree(judge.run.folder, moved)
+    assert classifier.load(moved, judge.device).facts == judge.facts
 
 
 def test_a_run_that_cannot_be_used_is_said_without_its_place(own_page, tmp_path):
@@ -173,3 +181,74 @@ def test_an_upload_that_is_too_large_is_a_row_with_the_reason(judge):
     first, second = csv.DictReader(io.StringIO(table.getvalue()))
     assert (first["path"], first["verdict"], first["reason"]) == ("a,b\n", "", large.bad)
     assert float(second["probability"]) == small.probability
+
+
+def test_of_many_readers_only_some_are_decoded_for_at_once():
+    from experiments.app import page
+
+    class Judge:
+        now, most = [], 0
+
+        def judge(self, uploads):
+            self.now.append(1)
+            self.most = max(self.most, len(self.now))
+            time.sleep(0.02)
+            self.now.pop()
+            return [Verdict(0.5, False) for _ in uploads]
+
+    judge = Judge()
+    readers = [
+        threading.Thread(target=page._judged, args=(judge, {f"{name}": ("a.jpg", b"")}), daemon=True)
+        for name in range(4 * page.AT_ONCE)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert 1 <= judge.most <= page.AT_ONCE
+
+
+@pytest.fixture
+def begun(monkeypatch, tmp_path):
+    """begun(host) -> the options with which Streamlit would be started there."""
+    from streamlit import net_util
+    from streamlit.runtime import memory_uploaded_file_manager as keeping
+    from streamlit.web import bootstrap
+
+    options = []
+    monkeypatch.setattr(bootstrap, "load_config_options", lambda _: None)
+    monkeypatch.setattr(bootstrap, "run", lambda *words: options.append(words[-1]))
+    monkeypatch.setattr(net_util, "get_external_ip", net_util.get_external_ip)
+    keeper = keeping.MemoryUploadedFileManager
+    monkeypatch.setattr(keeper, "add_file", keeper.add_file)
+
+    def begin(host):
+        app.serve(host=host, port=0, runs=tmp_path, run=None)
+        return options[-1]
+
+    return begin
+
+
+def test_the_page_asks_nobody_elsewhere_where_it_is(begun):
+    from streamlit import net_util
+
+    assert not begun("0.0.0.0")["server.allowedHosts"] and net_util.get_external_ip() is None
+    assert begun("127.0.0.1")["server.allowedHosts"] == ["127.0.0.1", "::1", "localhost"]
+    assert "127.0.0.2" in shell.names_of("127.0.0.2") and shell.names_of("::1") and not shell.names_of("a.example")
+
+
+def test_of_what_is_uploaded_only_so_much_is_held(begun, monkeypatch):
+    from starlette.exceptions import HTTPException
+    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+    monkeypatch.setattr(app, "MOST_HELD", 100)
+    begun("127.0.0.1")
+    keeper = MemoryUploadedFileManager("")
+    for name in ("a", "b"):
+        keeper.add_file(name, UploadedFileRec(name, "a.jpg", "image/jpeg", bytes(50)))
+    with pytest.raises(HTTPException) as refused:
+        keeper.add_file("b", UploadedFileRec("c", "a.jpg", "image/jpeg", b"1"))
+    assert refused.value.status_code == 413 and "held already" in refused.value.detail
+    keeper.remove_session_files("a")
+    keeper.add_file("b", UploadedFileRec("c", "a.jpg", "image/jpeg", b"1"))

@@ -24,7 +24,8 @@ EXCEPTIONS = {
     # the plain way of others, which reads pictures with torchvision
     "experiments/benchmark/parent.py": {"torchvision"},
     # the extra: nothing else needs what serves the page and the endpoint
-    **{key: {"streamlit"} for key in ("experiments/app/__init__.py", "experiments/app/page.py")},
+    "experiments/app/__init__.py": {"starlette", "streamlit"},
+    "experiments/app/page.py": {"streamlit"},
     "experiments/endpoint.py": {"fastapi", "fastapi_offline", "starlette", "uvicorn"},
     # the extra, imported only where a run is exported
     "experiments/deployed.py": {"onnx", "onnxruntime", "safetensors"},

@@ -1,5 +1,6 @@
 """The page as a reader uses it: its script, a real browser, pictures handed over by a real input."""
 
+import http.client
 import socket
 import subprocess
 import sys
@@ -59,6 +60,22 @@ def test_pictures_are_uploaded_and_their_colours_turned(browser, address, tmp_pa
     context.close()
     assert not errors
     assert not [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))]
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"Host": "localhost:1"}, 101),
+        ({"Host": "evil.example"}, 403),  # whose name was made to mean this machine
+        ({"Origin": "https://evil.example"}, 403),
+    ],
+)
+def test_only_pages_of_this_machine_may_talk_to_it(address, more, status):
+    line = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    line.request("GET", "/_stcore/stream", headers={**headers, "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", **more})
+    assert line.getresponse().status == status
+    line.close()
 
 
 @pytest.mark.parametrize("script", ["app", "serve"])

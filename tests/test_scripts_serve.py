@@ -46,9 +46,10 @@ def form(files: list[tuple[str, bytes]]) -> tuple[bytes, dict[str, str]]:
     return body + b"--cut--\r\n", {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
-def asked(address: str, files: list[tuple[str, bytes]]) -> requests.Response:
+def asked(address: str, files: list[tuple[str, bytes]], more: dict[str, str] = {}) -> requests.Response:  # noqa: B006
     body, headers = form(files)
-    return requests.post(f"{address}/predict", data=body, headers=headers, timeout=PATIENCE)
+    patience = 10 * PATIENCE  # of a crowd the last waits for all the others
+    return requests.post(f"{address}/predict", data=body, headers=headers | more, timeout=patience)
 
 
 def peak(process: subprocess.Popen) -> int:
@@ -105,9 +106,8 @@ def test_two_gibibytes_are_refused_while_they_come_and_not_held(service, declare
     body, headers = form([("a.jpg", b"")])
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
         size = f"Content-Length: {2 * 2**30}" if declared else "Transfer-Encoding: chunked"
-        line.sendall(
-            f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: {headers['Content-Type']}\r\n{size}\r\n\r\n".encode()
-        )
+        head = ["POST /predict HTTP/1.1", f"Host: {host}", f"Content-Type: {headers['Content-Type']}", size, "", ""]
+        line.sendall("\r\n".join(head).encode())
         start = body.partition(b"\r\n--cut--")[0]
         try:
             line.sendall(start if declared else b"%x\r\n%s\r\n" % (len(start), start))
@@ -132,7 +132,10 @@ def test_of_a_crowd_each_is_answered_or_told_when_to_come_again(service):
     before = peak(process)
     noise = saved(Image.effect_noise((600, 600), 90), "PNG")
     with concurrent.futures.ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(lambda _: asked(address, [("a.png", noise)]), range(200)))
+        crowd = [pool.submit(asked, address, [("a.png", noise)]) for _ in range(200)]
+        assert requests.get(f"{address}/health", timeout=PATIENCE).status_code == 200
+        assert not all(each.done() for each in crowd)
+        answers = [each.result() for each in crowd]
     statuses = [answer.status_code for answer in answers]
     assert len(statuses) == 200 and set(statuses) <= {200, 503} and statuses.count(200) >= endpoint.MOST_WAITING
     for answer in answers:
@@ -144,11 +147,62 @@ def test_of_a_crowd_each_is_answered_or_told_when_to_come_again(service):
     assert asked(address, [("a.png", noise)]).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(b"20", endpoint.MOST_WAITING), (str(endpoint.MOST_BYTES).encode(), 8), (None, 8)],  # 8 x 64 MiB are all
+)
+def test_whoever_finds_no_room_is_told_to_come_again_and_room_is_given_back(size, most):
+    go_on, said = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        said.append(message)
+
+    async def crowd():
+        door = endpoint.Door(app)
+        scope = {"type": "http", "method": "POST", "headers": [(b"content-length", size)] if size else []}
+        inside = [asyncio.create_task(door(scope, None, send)) for _ in range(most)]
+        await asyncio.sleep(0)
+        assert not said
+        await door(scope, None, send)
+        assert said[0]["status"] == 503 and (b"retry-after", b"5") in said[0]["headers"]
+        go_on.set()
+        await asyncio.gather(*inside)
+        await door(scope, None, send)
+        assert [each["status"] for each in said if "status" in each] == [503, *[200] * (most + 1)]
+        assert door.waiting == door.held == 0
+
+    asyncio.run(crowd())
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1"}, 200),
+        ({"Origin": "http://127.0.0.1:8502"}, 200),
+        ({"Host": "evil.example"}, 403),  # whose name was made to mean this machine
+        ({"Host": "["}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_only_those_of_this_machine_are_answered(service, more, status):
+    address, _, _ = service
+    assert requests.get(f"{address}/health", headers=more, timeout=PATIENCE).status_code == status
+    if status == 403:
+        refused = asked(address, [("a.jpg", EXAMPLE)], more)
+        assert refused.status_code == 403 and "localhost" in refused.json()["detail"]
+
+
 def test_a_body_that_does_not_come_is_given_up(monkeypatch):
     monkeypatch.setattr(endpoint, "SECONDS", 0.05)
 
     async def never():
-        await asyncio.sleep(PATIENCE)
+        await asyncio.Event().wait()
 
     async def wait():
         await endpoint._limited(never)()

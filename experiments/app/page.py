@@ -6,6 +6,7 @@ What a reader uploads is held by the reader's session alone, in memory, and goes
 import io
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from experiments.material import choose_device
 from experiments.views import under
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+AT_ONCE = 2  # readers whose files are decoded, each by a process of its own; the others wait
 MOST_FILES = 200  # at once
 MOST_BYTES = 10 * LARGEST_UPLOAD  # of them together
 FACTORS = (0.5, 1, 1.5, 2, 4, 8, 16, 64, 500)
@@ -74,6 +76,11 @@ def _loaded(folder: Path) -> Classifier:
     return classifier.load(folder, choose_device("auto"))
 
 
+@st.cache_resource(show_spinner=False)
+def _places() -> threading.Semaphore:
+    return threading.Semaphore(AT_ONCE)
+
+
 def _say_whose(judge: Classifier) -> None:
     facts = judge.facts
     low, high = facts["interval"]
@@ -115,7 +122,7 @@ def _judged(judge: Classifier, files: Mapping[str, tuple[str, bytes]]) -> dict[s
     known = st.session_state.get("judged", {})
     new = [key for key in files if key not in known]
     if new:
-        with st.spinner(f"Looking at {len(new)} pictures" if len(new) > 1 else "Looking"):
+        with st.spinner(f"Looking at {len(new)} pictures" if len(new) > 1 else "Looking"), _places():
             verdicts = judge.judge([Upload(files[key][1]) for key in new])
             known = known | dict(zip(new, verdicts, strict=True))
     st.session_state["judged"] = {key: known[key] for key in files}
@@ -131,8 +138,13 @@ def _table(names: list[str], verdicts: list[Verdict], threshold: float) -> None:
     bad = sum(bool(verdict.bad) for verdict in verdicts)
     said = [f"{number} {word}" for word, number in counts.items()] + [f"{bad} not scored"] * bool(bad)
     st.subheader(f"{len(names)} files: {', '.join(said)}")
-    meter = st.column_config.ProgressColumn("probability", format="%.3f", min_value=0, max_value=1)
-    st.dataframe(rows, hide_index=True, column_config={"path": "file", "probability": meter})
+    columns = {
+        "probability": st.column_config.ProgressColumn("probability", format="%.3f", min_value=0, max_value=1),
+        "path": st.column_config.TextColumn("file", width="medium"),
+    }
+    # the name, which may be long, behind what everybody looks for: a telephone shows two columns
+    order = ("verdict", "probability", "path", "unlike", "reason")
+    st.dataframe(rows, hide_index=True, column_config=columns, column_order=order)
     table = io.StringIO()
     classifier.write_rows(table, zip(names, verdicts, strict=True), threshold)
     st.download_button("Download as CSV", table.getvalue(), "scores.csv", "text/csv", on_click="ignore")
@@ -149,7 +161,8 @@ def _detail(judge: Classifier, key: str, name: str, data: bytes, verdict: Verdic
     if verdict.unlike:
         st.warning(f"Unlike the training data: {_plain(verdict.unlike)}. The verdict is then a guess.")
     if st.session_state.get("looked", ("",))[0] != key:
-        [picture], pixels = judge.decoded([Upload(data)])
+        with _places():
+            [picture], pixels = judge.decoded([Upload(data)])
         [seen], [heat] = judge.explained(pixels)
         st.session_state["looked"] = key, drawings.enlarged(picture), drawings.enlarged(seen), heat
     _, picture, seen, heat = st.session_state["looked"]
