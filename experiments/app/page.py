@@ -1,6 +1,6 @@
 """The page itself: Streamlit runs it from top to bottom whenever a reader touches something.
 
-What a reader uploads is held by the reader's session alone, in memory, and goes with it.
+What a reader uploads is held by the reader's session alone and goes with it.
 """
 
 import io
