@@ -1,8 +1,6 @@
 """Where a network looks, and whether luma or chroma decides.   python -m experiments.explain --help"""
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,7 +161,7 @@ def _sheet(
 
 def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     from datasets.manifest import whole_file
-    from experiments import charts, shares
+    from experiments import charts, shares, tables
 
     found, refused = _attributed(arguments, device)
     for line in refused:
@@ -173,8 +171,7 @@ def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     arms = shares.arms(found)
     print("\n".join(shares.lines(arms)))
     figure = shares.figure(arms)
-    document = {"arms": [dataclasses.asdict(arm) for arm in arms], "refused": refused}
-    text = json.dumps(document, indent=1).replace("NaN", "null") + "\n"
+    text = tables.json_text({"arms": arms, "refused": refused})
     contents = {"json": text.encode(), "png": charts.png(figure), "svg": charts.svg(figure)}
     for ending, content in contents.items():
         with whole_file(arguments.out / f"attribution.{ending}", "wb") as file:
@@ -187,24 +184,30 @@ def _attributed(arguments: argparse.Namespace, device: "torch.device") -> "tuple
     """Every finished run that tells real from fake, and a line for each that cannot be attributed."""
     from tqdm import tqdm
 
+    from datasets.manifest import DataError
     from detector.attribution import NoGradient
+    from detector.checkpoint import CheckpointError
     from experiments import classifier, condition, predictions, runs, shares
+    from experiments.config import ConfigError
 
     folders = [folder for folder in runs.folders(arguments.runs) if (folder / "done").exists()]
-    folders = [folder for folder in folders if runs.read(folder).task == condition.DETECTION]
     found, refused = [], []
     known: dict[bytes, predictions.TestSet] = {}
     with tqdm(total=len(folders) * arguments.n, unit=" pictures", disable=None, leave=False) as bar:
         for number, folder in enumerate(folders):
             bar.n = number * arguments.n  # a test split may be smaller
             try:
+                run, scores = runs.finished(folder)
+                if run.task != condition.DETECTION:
+                    continue
                 judge = classifier.load(folder, device)
                 if len(judge.members) > 1:
                     continue  # its members are attributed
-                test, _ = predictions.parse(runs.read_finished(folder)[1], known)  # type: ignore[index]
+                test, _ = predictions.parse(scores, known)
                 found.append(shares.of_run(judge, _pictures(judge), test, arguments.n, bar.update))
-            except NoGradient as error:
-                refused.append(f"{folder}: {error}")
+            except (CheckpointError, ConfigError, DataError, NoGradient, OSError, runs.NoRun, shell.Unusable) as error:
+                said = shell.one_line(error)
+                refused.append(said if str(folder) in said else f"{folder}: {said}")
     return found, refused
 
 
