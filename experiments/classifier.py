@@ -176,7 +176,7 @@ class Classifier:
         member, rows = self.members[0], torch.arange(len(pixels))
         images = _floats(pixels)
         with self.lock:
-            heat = grad_cam(member.network, member.view(images, member.key, rows).to(self.device))
+            heat = grad_cam(member.network, member.view(images, member.key, rows).to(self.device), by_place=True)
         return member.view.shown(images, member.key, rows), heat.cpu().numpy()
 
     def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:

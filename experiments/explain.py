@@ -24,16 +24,16 @@ EXAMPLES = """examples:
   python -m experiments.explain runs/cifake --attribution --n 500
 
 Of a run: grad_cam.png, test pictures by lot, called rightly and wrongly, or yours (24 at most), under what made the
-network call them so (Grad-CAM on its last feature map; each picture's strongest spot glows full, without a glow there
-is none). --against: the same pictures by another run, and where the two differ: orange the first, whose score stands
-below, purple the other.
+network call them so (Grad-CAM on its last feature map, weighted place by place: HiResCAM, the same where that map is
+pooled; each picture's strongest spot glows full, without a glow there is none). --against: the same pictures by another
+run, and where the two differ: orange the first, whose score stands below, purple the other.
 
 --attribution, of a run or all below a folder: attribution.json, .png, .svg. The integrated gradients of the logit, from
 mid grey to the picture, are split into luma (.299 R + .587 G + .114 B) and chroma (the rest), which sum to the whole;
-pictures where they miss it by more than 5 % are counted and left out. What they add to the mean logit of fakes beyond
-that of reals is where the evidence lies: chroma's share = |chroma| / (|luma| + |chroma|) of that gap. What a network
-reacts to in either class alike cancels there; it counts under `each picture`, the mean of every picture's own share.
-Where nothing tells the classes apart there is no gap: its share is noise, its interval wide.
+pictures where they miss it by more than 5 % of |luma| + |chroma| are counted and left out. What they add to the mean
+logit of fakes beyond that of reals is where the evidence lies: chroma's share = |chroma| / (|luma| + |chroma|) of that
+gap. What a network reacts to in either class alike cancels there; it counts under `each picture`, the mean of every
+picture's own share. Where nothing tells the classes apart there is no gap: its share is noise, its interval wide.
 
 Exit status: 0; 1 some runs could not be attributed; 2 a mistake in the words or the run; 3 some pictures were not read.
 """
