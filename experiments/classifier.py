@@ -225,8 +225,10 @@ def load(folder: Path, device: torch.device) -> Classifier:
         heads, scores = table(predictions)
         last = run.metrics[-1]
         chosen, _ = last["val/threshold"], last["test/accuracy"]
-    except (Untrusted, LookupError) as error:
+    except Untrusted as error:
         raise NoRun(f"{folder}: {error}; is it a run of another version?") from error
+    except LookupError as error:
+        raise NoRun(f"{folder}: metrics.jsonl: no results as those of this version; is it of another?") from error
     val = np.array([head[1] == "val" for head in heads])
     labels = np.array([int(head[3]) for head in heads])[val]
     found = temperature(scores[val], labels)

@@ -96,10 +96,10 @@ def test_what_is_of_another_version_or_holds_code_is_refused_in_one_line(run, tm
             for held in ([], torch.zeros(1), {}, {"model": 3}, {"model": {"0.weight": torch.zeros(1)}})
         ),
         (CheckpointError, "weights are not those of model=cnn32", weights("familiar.pt", {})),
-        (NoRun, "'val/threshold'; is it a run of another version", text("metrics.jsonl", "val/threshold", "threshold")),
-        (NoRun, "'test/accuracy'; is it a run of another version", text("metrics.jsonl", "test/accuracy", "accuracy")),
+        (NoRun, "metrics.jsonl: no results as those", text("metrics.jsonl", "val/threshold", "threshold")),
+        (NoRun, "metrics.jsonl: no results as those", text("metrics.jsonl", "test/accuracy", "accuracy")),
         (NoRun, "is it a run of another version", text("predictions.csv", "path,label", "file,label")),
-        (NoRun, "is it a run of another version", lambda folder: (folder / "metrics.jsonl").write_text("")),
+        (NoRun, "metrics.jsonl: no results as those", lambda folder: (folder / "metrics.jsonl").write_text("")),
     ]
     for number, (error, said, spoil) in enumerate(spoiled):
         copied = shutil.copytree(run, tmp_path / f"{number}" / run.name)
