@@ -133,7 +133,7 @@ def _named(words: Sequence[str], judges: "Sequence[Classifier]") -> "tuple[int, 
         raise shell.Unusable("--images: none of them can be read; expected pictures")
     pictures = Pictures(np.stack(found), np.zeros(len(found)), first.device)
     scores, _ = first.scores(pictures, torch.arange(len(found)))
-    print("real and fake below a picture: what the first run calls it")
+    print("real and fake below a picture: what the first run calls it, fake from 0.5 on")
     return status, _sheet(judges, pictures, np.arange(len(found)), (scores >= 0.5).astype(int), scores)
 
 
