@@ -50,7 +50,7 @@ def pictures_named(words: Sequence[str]) -> tuple[dict[str, FileLocation], int]:
                 raise DataError(f"{word}: no picture there; expected files such as {', '.join(sorted(PICTURES))}")
             found |= {name: below[name] for name in chosen}
             others += len(below) - len(chosen)
-        elif path.exists() or path.is_symlink():
+        elif path.is_file() or (path.is_symlink() and not path.exists()):  # a pipe would be waited for
             found[str(path)] = FileLocation.of(path, None)
         elif matches := sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()):  # noqa: PTH207
             found |= {name: FileLocation.of(Path(name), None) for name in matches}

@@ -45,13 +45,14 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             if (broken := archive.testzip()) is not None:
-                raise CheckpointError(f"{path}: damaged at {broken}; delete it to start the run afresh")
+                raise CheckpointError(f"{path}: damaged at {broken}; delete its folder to start the run afresh")
         return torch.load(path, map_location="cpu", weights_only=True)
     except (CheckpointError, FileNotFoundError):
         raise
     except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: not a checkpoint that can be read ({type(error).__name__}); delete it to start the run afresh"
+            f"{path}: not a checkpoint that can be read ({type(error).__name__}); "
+            "delete its folder to start the run afresh"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM on its last feature map."""
+"""Where a network looks: Grad-CAM, or HiResCAM, on its last feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,16 @@ from torch.nn.functional import interpolate
 from detector.models.parts import GlobalAveragePool
 
 
-def grad_cam(model: nn.Module, images: Tensor, *, output: int = 0, of_call: bool = False) -> Tensor:
+def grad_cam(
+    model: nn.Module, images: Tensor, *, output: int = 0, of_call: bool = False, by_place: bool = False
+) -> Tensor:
     """Heat of each picture, float32 (B, H, W), at least 0, of `output`: by default evidence for FAKE.
 
     of_call: of what each picture is called instead, REAL where its logit is below 0.
+    by_place: weighted by the gradient at each place instead of its mean over all (HiResCAM, Draelos and Carin 2020,
+    arXiv:2011.08891). Where the map is pooled that is the same. Where it is flattened each place has weights of its
+    own: only so do the heats, before they are cut off, sum to the logit but for the biases; with the mean the sum may
+    have the other sign, and pictures full of evidence stay empty.
     images: float32 (B, C, H, W) as the network sees them, after the view; it is left in the mode it was in. The last
     feature map, which global pooling or flattening is given, weighted by the mean gradient of each channel, its
     negative parts cut off (Selvaraju et al. 2017, ICCV), enlarged to the picture's size. Not scaled: heats of one
@@ -28,7 +34,8 @@ def grad_cam(model: nn.Module, images: Tensor, *, output: int = 0, of_call: bool
     finally:
         hook.remove()
         model.train(training)
-    heat = (gradients.mean((2, 3), keepdim=True) * maps[0].detach()).sum(1, keepdim=True).relu()
+    weights = gradients if by_place else gradients.mean((2, 3), keepdim=True)
+    heat = (weights * maps[0].detach()).sum(1, keepdim=True).relu()
     return interpolate(heat.float(), images.shape[2:], mode="bilinear").squeeze(1)
 
 

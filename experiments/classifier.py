@@ -19,6 +19,7 @@ from datasets.images import ImageSettings
 from detector import checkpoint
 from detector.batches import Pictures
 from detector.calibration import calibrated, temperature
+from detector.checkpoint import CheckpointError
 from detector.color import View, build_view
 from detector.explain import grad_cam
 from detector.familiarity import Familiar, features
@@ -28,7 +29,7 @@ from experiments import condition, ensemble, runs
 from experiments.config import Config, from_hydra
 from experiments.paired import wilson
 from experiments.predictions import table
-from experiments.runs import NoRun, Run
+from experiments.runs import NoRun, Run, Untrusted
 
 LONG_SIDE = 256  # pixels of a picture that people look at
 BATCH = 1000  # files that are scored at once, while the next are decoded, or fewer:
@@ -178,7 +179,7 @@ class Classifier:
         member, rows = self.members[0], torch.arange(len(pixels))
         images = _floats(pixels)
         with self.lock:
-            heat = grad_cam(member.network, member.view(images, member.key, rows).to(self.device))
+            heat = grad_cam(member.network, member.view(images, member.key, rows).to(self.device), by_place=True)
         return member.view.shown(images, member.key, rows), heat.cpu().numpy()
 
     def _verdicts(self, results: Sequence[Decoded | Bad]) -> Iterator[Verdict]:
@@ -218,16 +219,22 @@ class Classifier:
 def load(folder: Path, device: torch.device) -> Classifier:
     """That of a finished run's or ensemble's folder.
 
-    Raises NoRun where there is none or its files were changed since, CheckpointError where its weights cannot be
-    read.
+    Raises NoRun where there is none, its files were changed since or are of another version, CheckpointError where its
+    weights cannot be read or are of another network.
     """
     run, predictions = _finished(folder)
     members = [_member_run(member, sha256) for member, sha256 in ensemble.members_of(run).items()] or [run]
-    heads, scores = table(predictions)
+    try:
+        heads, scores = table(predictions)
+        last = run.metrics[-1]
+        chosen, _ = last["val/threshold"], last["test/accuracy"]
+    except Untrusted as error:
+        raise NoRun(f"{folder}: {error}; is it a run of another version?") from error
+    except LookupError as error:
+        raise NoRun(f"{folder}: metrics.jsonl: no results as those of this version; is it of another?") from error
     val = np.array([head[1] == "val" for head in heads])
     labels = np.array([int(head[3]) for head in heads])[val]
     found = temperature(scores[val], labels)
-    chosen = run.metrics[-1]["val/threshold"]
     threshold = float(calibrated([chosen], found)[0]) if chosen <= 1 else chosen  # above 1: nothing is called FAKE
     tested = sum(head[1] == "test" for head in heads)
     return Classifier(run, [_member(each, device) for each in members], found, threshold, tested, device)
@@ -263,13 +270,25 @@ def _member(run: Run, device: torch.device) -> Member:
     config = from_hydra(OmegaConf.create(run.config))
     view = build_view(config.aug.eval, where="aug.eval")
     network = config.model.build(image_size=image_settings(config.data).size, channels=view.channels)
-    network.load_state_dict(_weights(run.folder, config.train.keep))
+    try:
+        network.load_state_dict(_weights(run.folder, config.train.keep))
+        familiar = _familiar(run.folder / "familiar.pt")
+    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"{run.folder}: its weights are not those of model={config.model.name}; is it a run of another version?"
+        ) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
-    if not (path := run.folder / "familiar.pt").exists():
-        return Member(config, network, view, None, None, None)
+    return Member(config, network, view, *familiar)
+
+
+def _familiar(path: Path) -> tuple[Familiar, tuple[int, int], tuple[int, int]] | tuple[None, None, None]:
+    """See Member."""
+    if not path.exists():
+        return None, None, None
     known = checkpoint.load(path)
     found = Familiar(known["means"].numpy(), known["inverse"].numpy(), known["limit"], known["quantile"])
-    return Member(config, network, view, found, tuple(known["smallest"]), tuple(known["largest"]))
+    (low_height, low_width), (high_height, high_width) = known["smallest"], known["largest"]
+    return found, (low_height, low_width), (high_height, high_width)
 
 
 def _weights(folder: Path, keep: str) -> dict[str, Any]:

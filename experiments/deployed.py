@@ -99,6 +99,7 @@ def facts(judge: "Classifier", network_only: bool) -> dict[str, str]:
         "classes": list(NAME_OF_LABEL.values()),
         "image_size": list(images.size),
         "fit": images.fit,
+        "patches": images.patches,
         "model": model,
         "view": None if network_only else list(config.aug.eval),
         "channels": channels,

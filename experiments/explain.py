@@ -1,8 +1,6 @@
 """Where a network looks, and whether luma or chroma decides.   python -m experiments.explain --help"""
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,16 +24,16 @@ EXAMPLES = """examples:
   python -m experiments.explain runs/cifake --attribution --n 500
 
 Of a run: grad_cam.png, test pictures by lot, called rightly and wrongly, or yours (24 at most), under what made the
-network call them so (Grad-CAM on its last feature map; each picture's strongest spot glows full, without a glow there
-is none). --against: the same pictures by another run, and where the two differ: orange the first, whose score stands
-below, purple the other.
+network call them so (Grad-CAM on its last feature map, weighted place by place: HiResCAM, the same where that map is
+pooled; each picture's strongest spot glows full, without a glow there is none). --against: the same pictures by another
+run, and where the two differ: orange the first, whose score stands below, purple the other.
 
 --attribution, of a run or all below a folder: attribution.json, .png, .svg. The integrated gradients of the logit, from
 mid grey to the picture, are split into luma (.299 R + .587 G + .114 B) and chroma (the rest), which sum to the whole;
-pictures where they miss it by more than 5 % are counted and left out. What they add to the mean logit of fakes beyond
-that of reals is where the evidence lies: chroma's share = |chroma| / (|luma| + |chroma|) of that gap. What a network
-reacts to in either class alike cancels there; it counts under `each picture`, the mean of every picture's own share.
-Where nothing tells the classes apart there is no gap: its share is noise, its interval wide.
+pictures where they miss it by more than 5 % of |luma| + |chroma| are counted and left out. What they add to the mean
+logit of fakes beyond that of reals is where the evidence lies: chroma's share = |chroma| / (|luma| + |chroma|) of that
+gap. What a network reacts to in either class alike cancels there; it counts under `each picture`, the mean of every
+picture's own share. Where nothing tells the classes apart there is no gap: its share is noise, its interval wide.
 
 Exit status: 0; 1 some runs could not be attributed; 2 a mistake in the words or the run; 3 some pictures were not read.
 """
@@ -135,7 +133,7 @@ def _named(words: Sequence[str], judges: "Sequence[Classifier]") -> "tuple[int, 
         raise shell.Unusable("--images: none of them can be read; expected pictures")
     pictures = Pictures(np.stack(found), np.zeros(len(found)), first.device)
     scores, _ = first.scores(pictures, torch.arange(len(found)))
-    print("real and fake below a picture: what the first run calls it")
+    print("real and fake below a picture: what the first run calls it, fake from 0.5 on")
     return status, _sheet(judges, pictures, np.arange(len(found)), (scores >= 0.5).astype(int), scores)
 
 
@@ -163,7 +161,7 @@ def _sheet(
 
 def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     from datasets.manifest import whole_file
-    from experiments import charts, shares
+    from experiments import charts, shares, tables
 
     found, refused = _attributed(arguments, device)
     for line in refused:
@@ -173,8 +171,7 @@ def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     arms = shares.arms(found)
     print("\n".join(shares.lines(arms)))
     figure = shares.figure(arms)
-    document = {"arms": [dataclasses.asdict(arm) for arm in arms], "refused": refused}
-    text = json.dumps(document, indent=1).replace("NaN", "null") + "\n"
+    text = tables.json_text({"arms": arms, "refused": refused})
     contents = {"json": text.encode(), "png": charts.png(figure), "svg": charts.svg(figure)}
     for ending, content in contents.items():
         with whole_file(arguments.out / f"attribution.{ending}", "wb") as file:
@@ -187,24 +184,30 @@ def _attributed(arguments: argparse.Namespace, device: "torch.device") -> "tuple
     """Every finished run that tells real from fake, and a line for each that cannot be attributed."""
     from tqdm import tqdm
 
+    from datasets.manifest import DataError
     from detector.attribution import NoGradient
+    from detector.checkpoint import CheckpointError
     from experiments import classifier, condition, predictions, runs, shares
+    from experiments.config import ConfigError
 
     folders = [folder for folder in runs.folders(arguments.runs) if (folder / "done").exists()]
-    folders = [folder for folder in folders if runs.read(folder).task == condition.DETECTION]
     found, refused = [], []
     known: dict[bytes, predictions.TestSet] = {}
     with tqdm(total=len(folders) * arguments.n, unit=" pictures", disable=None, leave=False) as bar:
         for number, folder in enumerate(folders):
             bar.n = number * arguments.n  # a test split may be smaller
             try:
+                run, scores = runs.finished(folder)
+                if run.task != condition.DETECTION:
+                    continue
                 judge = classifier.load(folder, device)
                 if len(judge.members) > 1:
                     continue  # its members are attributed
-                test, _ = predictions.parse(runs.read_finished(folder)[1], known)  # type: ignore[index]
+                test, _ = predictions.parse(scores, known)
                 found.append(shares.of_run(judge, _pictures(judge), test, arguments.n, bar.update))
-            except NoGradient as error:
-                refused.append(f"{folder}: {error}")
+            except (CheckpointError, ConfigError, DataError, NoGradient, OSError, runs.NoRun, shell.Unusable) as error:
+                said = shell.one_line(error)
+                refused.append(said if str(folder) in said else f"{folder}: {said}")
     return found, refused
 
 

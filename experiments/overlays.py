@@ -42,7 +42,7 @@ def by_lot(labels: np.ndarray, correct: np.ndarray, count: int) -> dict[str, np.
 
 
 def heats(network: "nn.Module", view: "View", pictures: "Pictures", rows: "Tensor", key: int) -> np.ndarray:
-    """Grad-CAM of the pictures `rows` (int64, CPU), seen through `view`: float32 (n, H, W) in [0, 1].
+    """Grad-CAM, by place, of the pictures `rows` (int64, CPU), seen through `view`: float32 (n, H, W) in [0, 1].
 
     Evidence for what each is called, REAL or FAKE; each picture's greatest heat is 1, as logits of two networks have no
     common measure. A picture without evidence is 0 everywhere.
@@ -52,7 +52,7 @@ def heats(network: "nn.Module", view: "View", pictures: "Pictures", rows: "Tenso
     height, width = pictures.size
     found = []
     for batch in pictures.batches(rows, max(1, AT_ONCE // (height * width))):
-        heat = grad_cam(network, view(batch.images, key, batch.rows), of_call=True)
+        heat = grad_cam(network, view(batch.images, key, batch.rows), of_call=True, by_place=True)
         found.append((heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu().numpy())
     return np.concatenate(found)
 

@@ -14,9 +14,10 @@ EXAMPLES = """examples:
 
 RGB, float32 (batch, 3, height, width) in [0, 1] at the run's size goes in, the calibrated probability of FAKE (batch,)
 comes out: view, network and temperature in one. Threshold, size, fit, classes and digest stand in the metadata;
-pictures have to be decoded and fitted as in training. ONNX holds everything; safetensors the weights, with what this
-program needs to build the rest (experiments.deployed.load). It is read back and compared with the run, computed in
-float32, on its test pictures: where a probability is off by more than 1e-4, no file is written.
+pictures have to be decoded and fitted as in training; where `patches` is above 1, a picture's probability is the mean
+over its patches. ONNX holds everything; safetensors the weights, with what this program needs to build the rest
+(experiments.deployed.load). It is read back and compared with the run, computed in float32, on its test pictures: where
+a probability is off by more than 1e-4, no file is written.
 
 Needs the extra [export]: pip install -e '.[export]'. Exit status: 0; 2 the run cannot be written so.
 """

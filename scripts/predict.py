@@ -58,6 +58,9 @@ def predict(arguments: argparse.Namespace) -> int:
     from datasets.named import pictures_named
 
     found, others = pictures_named(arguments.pictures)
+    for name in ("csv", "save"):
+        if (path := getattr(arguments, name)) and path.resolve() in {Path(each).resolve() for each in found}:
+            raise shell.Unusable(f"--{name} {path}: is one of the pictures; expected another file")
     from experiments import classifier, runs
     from experiments.material import choose_device
 

@@ -153,7 +153,7 @@ def test_where_it_looks_is_grad_cam_of_what_the_network_sees(judge):
         seen, judge.looked_at([Upload(path.read_bytes()) for path in EXAMPLES])[1]
     )
     images = 1 - torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    assert np.allclose(heat, grad_cam(judge.members[0].network, images).numpy(), atol=1e-5)
+    assert np.allclose(heat, grad_cam(judge.members[0].network, images, by_place=True).numpy(), atol=1e-5)
     assert all(picture.shape == (256, 256, 3) for picture in pictures)
 
 

@@ -1,6 +1,8 @@
 """Files scored by a finished run: the numbers of its own test, calibrated; what is unlike training; what is bad."""
 
 import csv
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from PIL import Image
 
 from datasets.folder import FileLocation
 from detector.calibration import calibrated
+from detector.checkpoint import CheckpointError
 from detector.metrics import ece
-from experiments import classifier, material, runs
+from experiments import classifier, material, record, runs
+from experiments.runs import NoRun
 
 CPU = torch.device("cpu")
 
@@ -65,3 +69,43 @@ def test_an_older_run_scores_too_and_says_nothing_of_what_it_does_not_know(run, 
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     [verdict] = judged(run, [tmp_path / "a.png"])
     assert 0 <= verdict.probability <= 1 and not verdict.unlike
+
+
+class Trap:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_what_is_of_another_version_or_holds_code_is_refused_in_one_line(run, tmp_path):
+    def weights(name, held):
+        return lambda folder: torch.save(held, folder / name)
+
+    def text(name, old, new):
+        return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
+
+    spoiled = [
+        (CheckpointError, "last.pt: not a checkpoint", weights("last.pt", {"model": Trap(tmp_path / "trap")})),
+        (CheckpointError, "familiar.pt: not a checkpoint", weights("familiar.pt", {"means": Trap(tmp_path / "trap")})),
+        *(
+            (CheckpointError, "weights are not those of model=cnn32", weights("last.pt", held))
+            for held in ([], torch.zeros(1), {}, {"model": 3}, {"model": {"0.weight": torch.zeros(1)}})
+        ),
+        (CheckpointError, "weights are not those of model=cnn32", weights("familiar.pt", {})),
+        (NoRun, "metrics.jsonl: no results as those", text("metrics.jsonl", "val/threshold", "threshold")),
+        (NoRun, "metrics.jsonl: no results as those", text("metrics.jsonl", "test/accuracy", "accuracy")),
+        (NoRun, "is it a run of another version", text("predictions.csv", "path,label", "file,label")),
+        (NoRun, "metrics.jsonl: no results as those", lambda folder: (folder / "metrics.jsonl").write_text("")),
+    ]
+    for number, (error, said, spoil) in enumerate(spoiled):
+        copied = shutil.copytree(run, tmp_path / f"{number}" / run.name)
+        spoil(copied)
+        record.mark_done(copied)
+        with pytest.raises(error, match=said) as raised:
+            classifier.load(copied, CPU)
+        assert str(copied) in str(raised.value) and len(str(raised.value).splitlines()) == 1
+    assert not (tmp_path / "trap").exists()

@@ -90,6 +90,7 @@ def test_a_file_says_of_test_pictures_what_the_run_says_and_tells_what_a_user_mu
         np.testing.assert_allclose(run_file(images.contiguous()), expected, atol=1e-5)
     known = {entry.key: entry.value for entry in onnx.load(tmp_path / "out" / "model.onnx").metadata_props}
     assert json.loads(known["threshold"]) == judge.threshold and json.loads(known["image_size"]) == [32, 32]
+    assert json.loads(known["patches"]) == 1
     assert json.loads(known["classes"])[REAL] == "REAL" and known["digest"] in folder.name
     assert str(tmp_path) not in str(known)
 

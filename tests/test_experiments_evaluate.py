@@ -14,7 +14,7 @@ from sklearn import metrics as reference
 from datasets.manifest import Row
 from experiments import figures, outcomes, record, runs
 from experiments.evaluate import __main__ as verb
-from experiments.evaluate import measuring
+from experiments.evaluate import document, measuring
 from experiments.predictions import parse
 from tests.trees import make_tree
 
@@ -126,6 +126,14 @@ def test_a_part_counts_its_own_images_at_both_thresholds():
     assert [found["0.5"][label]["count"] for label in ("REAL", "FAKE")] == [1, 2]
     assert [found["validation"][label]["count"] for label in ("REAL", "FAKE")] == [2, 1]
     assert found["auc"] == 1.0 and np.isnan(measuring.part(scores[:2], labels[:2], {})["auc"])
+
+
+def test_a_part_without_fakes_has_no_share_of_them():
+    thresholds = {"0.5": 0.5, "validation": 0.6}
+    photos = measuring.part(np.array([0.2, 0.8]), np.array([0, 0]), thresholds)
+    [section] = document._parts({"thresholds": thresholds, "sources": {"photos": photos}, "objects": {}})
+    [row] = section.blocks[0].rows
+    assert row[4].startswith("0.5000 (") and row[5:] == ["-", "-"]
 
 
 def test_the_page_holds_the_numbers_stands_alone_and_leaves_the_run_as_it_was(tree, evaluated):

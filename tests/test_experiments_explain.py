@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -64,7 +65,7 @@ def test_pictures_of_the_users_and_one_that_cannot_be_read(folders, explained, t
 
 
 def test_a_mistake_is_one_line_and_status_2(folders, explained, train, tmp_path):
-    plain = folders[0]
+    plain, inverted = folders
     assert train("aug=none", "data.data_seed=1", f"runs_root={tmp_path / 'other'}")[0] == 0
     assert train("aug=posterize", f"runs_root={tmp_path / 'steps'}")[0] == 0
     other = next((tmp_path / "other").rglob("*-seed0"))
@@ -83,6 +84,13 @@ def test_a_mistake_is_one_line_and_status_2(folders, explained, train, tmp_path)
         assert (status, len(err.splitlines())) == (2, 1) and text in err
     status, _, err = explained(tmp_path / "steps", "--attribution")
     assert status == 2 and "Posterize rounds: its gradient does not say what it does" in err.splitlines()[0]
+    torch.save({"model": {}}, inverted / "last.pt")
+    (tmp_path / "runs" / "torn-seed0").mkdir()
+    (tmp_path / "runs" / "torn-seed0" / "config.yaml").touch()
+    (tmp_path / "runs" / "torn-seed0" / "done").touch()
+    status, said, err = explained(tmp_path / "runs", "--attribution", "--n", 20, "--out", tmp_path / "out")
+    assert status == 1 and "synthetic/cnn32/none" in said  # the others go on
+    assert len(err.splitlines()) == 2 and "its weights are not those of" in err and "torn-seed0: done: " in err
     facts = json.loads((other / "provenance.json").read_text())
     (other / "provenance.json").write_text(json.dumps(facts | {"data_digest": "0" * 64}))
     status, _, err = explained(other)

@@ -212,7 +212,10 @@ def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(train, tmp_path):
     (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
     status, _, err = train()
     assert (
-        status == 2 and "last.pt" in err and "delete it to start the run afresh" in err and len(err.splitlines()) == 1
+        status == 2
+        and "last.pt" in err
+        and "delete its folder to start the run afresh" in err
+        and len(err.splitlines()) == 1
     )
 
 

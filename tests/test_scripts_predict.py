@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -67,6 +68,7 @@ def test_files_folders_and_patterns_get_a_verdict_each_and_bad_files_a_reason(wo
 def test_a_mistake_is_one_line_and_status_2(words, tmp_path):
     (empty := tmp_path / "empty").mkdir()
     here = picture(tmp_path / "a.png")
+    os.mkfifo(pipe := tmp_path / "pipe")
     for arguments, said in {
         (empty,): "empty: no picture there; expected files such as",
         (tmp_path / "nowhere.jpg",): "nowhere.jpg: no such file; expected a picture, a folder or a pattern",
@@ -74,6 +76,8 @@ def test_a_mistake_is_one_line_and_status_2(words, tmp_path):
         ("~nobody/a.png",): "~nobody/a.png: no such file; expected a picture",
         (here, "--csv", here / "x.csv"): "is a file; expected a folder",
         (here, "--csv", empty): "empty: is a folder; expected a file",
+        (here, "--save", here): "a.png: is one of the pictures; expected another file",
+        (pipe,): "pipe: no such file; expected a picture",
         (here, "--device", "tpu"): "device=tpu: expected auto, cpu, cuda or cuda:N",
     }.items():
         status, _, err = words(*arguments)

@@ -180,7 +180,7 @@ def _parts(found: Mapping[str, Any]) -> list[Section]:
                 name,
                 f"{one[FIXED]['accuracy']['of']:,}",
                 *(f"{one[at]['accuracy']['value']:.4f} ({_interval(one[at]['accuracy'])})" for at in (FIXED, CHOSEN)),
-                *(f"{one[FIXED][label]['value']:.4f} ({_interval(one[FIXED][label])})" for label in ("REAL", "FAKE")),
+                *(_of_label(one[FIXED][label]) for label in ("REAL", "FAKE")),
                 _number(one["auc"]),
             ]
             for name, one in parts.items()
@@ -195,6 +195,10 @@ def _parts(found: Mapping[str, Any]) -> list[Section]:
         drawing = _picture(key, drawings.parts(parts), alt, "Called what they are at 0.5; the worst on top.")
         sections.append(Section(title, [Table(caption, head, rows), drawing]))
     return sections
+
+
+def _of_label(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:.4f} ({_interval(one)})" if one["of"] else NONE
 
 
 def _interval(one: Mapping[str, Any]) -> str:

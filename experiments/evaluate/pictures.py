@@ -53,8 +53,9 @@ def blocks(folder: Path, test: TestSet, scores: np.ndarray) -> list[Block]:
     said: list[Block] = [
         Text(
             "The surest of each kind, at 0.5; the score is that of fake, not calibrated. Looked at: Grad-CAM"
-            f"{' of the first member' * (len(found.members) > 1)}, evidence for what the picture was called, in each "
-            "picture scaled to its own highest; a picture without heat has no such evidence in the last feature map."
+            f"{' of the first member' * (len(found.members) > 1)}, weighted place by place (HiResCAM), evidence for "
+            "what the picture was called, in each picture scaled to its own highest; a picture without heat has no "
+            "such evidence in the last feature map."
         )
     ]
     start = 0

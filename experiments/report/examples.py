@@ -56,7 +56,7 @@ def of_run(run: "Outcome", name: str, file: str) -> list[Block]:
     before, after, heat = seen(run, np.concatenate(list(chosen.values())).astype(np.int64))
     blocks: list[Block] = [Text(f"{name}, seed {run.seed}", heading=True)]
     shown = f"as they are, for {name}" if np.array_equal(before, after) else f"before and after the view {name}"
-    shown += "" if heat is None else ", and where the network looked (Grad-CAM)"
+    shown += "" if heat is None else ", and where the network looked (Grad-CAM, weighted place by place)"
     start = 0
     for kind, few in chosen.items():
         label, right, words = KINDS[kind]
