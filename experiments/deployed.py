@@ -176,7 +176,7 @@ def _test_pictures(judge: "Classifier") -> tuple[Pictures, str]:
     pixels, where = random.integers(0, 256, (CHECKED, *size, 3), dtype=np.uint8), "pictures of noise (no data here)"
     try:
         data = prepared(member.config)
-        if data.digest == judge.run.provenance["data_digest"]:
+        if data.content == judge.run.provenance["content_digest"]:
             rows = np.sort(random.permutation(data.indices("test"))[:CHECKED])
             pixels, where = np.asarray(data.images[rows]), "test pictures"
     except DataError:

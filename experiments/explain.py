@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # --help is instant
 
     from detector.batches import Pictures
     from experiments.classifier import Classifier
+    from experiments.predictions import TestSet
     from experiments.shares import Attributed
 
 EXAMPLES = """examples:
@@ -94,11 +95,12 @@ def _tested(judges: "Sequence[Classifier]") -> "Image.Image":
     from experiments.figures import stacked
 
     first, *others = judges
-    pictures = _pictures(first)
+    known: dict[bytes, predictions.TestSet] = {}
+    test, scores = predictions.parse(runs.finished(first.run.folder)[1], known)
+    pictures = _pictures(first, test)
     for other in others:
-        if other.run.provenance["data_digest"] != first.run.provenance["data_digest"]:
+        if predictions.parse(runs.finished(other.run.folder)[1], known)[0].digest != test.digest:
             raise shell.Unusable(f"--against {other.run.folder}: on other data; expected the same, or --images")
-    test, scores = predictions.parse(runs.read_finished(first.run.folder)[1], {})  # type: ignore[index]
     correct = (scores >= 0.5) == test.labels
     sheets = []
     for kind, places in overlays.by_lot(test.labels, correct, overlays.EACH).items():
@@ -204,21 +206,22 @@ def _attributed(arguments: argparse.Namespace, device: "torch.device") -> "tuple
                 if len(judge.members) > 1:
                     continue  # its members are attributed
                 test, _ = predictions.parse(scores, known)
-                found.append(shares.of_run(judge, _pictures(judge), test, arguments.n, bar.update))
+                found.append(shares.of_run(judge, _pictures(judge, test), test, arguments.n, bar.update))
             except (CheckpointError, ConfigError, DataError, NoGradient, OSError, runs.NoRun, shell.Unusable) as error:
                 said = shell.one_line(error)
                 refused.append(said if str(folder) in said else f"{folder}: {said}")
     return found, refused
 
 
-def _pictures(judge: "Classifier") -> "Pictures":
+def _pictures(judge: "Classifier", test: "TestSet") -> "Pictures":
     """Those of a run, if they are still what it was tested on."""
     from detector.batches import Pictures
-    from experiments.material import prepared
+    from experiments.material import OtherData, tested_on
 
-    data = prepared(judge.members[0].config)
-    if data.digest != judge.run.provenance["data_digest"]:
-        raise shell.Unusable(f"{judge.run.folder}: the data that lie here are no longer those of the run")
+    try:
+        data = tested_on(judge.members[0].config, judge.run.provenance, test)
+    except OtherData as error:
+        raise shell.Unusable(f"{judge.run.folder}: {error}") from error
     return Pictures(data.images, data.labels, judge.device)
 
 

@@ -1,5 +1,6 @@
 """What a process needs before it can work at a run: data, device, pictures, labels, views; runs share what is alike."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from experiments import overlays
 from experiments.config import Config, ConfigError
 from experiments.generators import classes_of, labels_of
 from experiments.measures import groups, measure, measure_classes, members
+from experiments.predictions import TestSet
 
 _prepared: dict[str, build.Dataset] = {}
 _pictures: dict[tuple[str, str, torch.device], Pictures] = {}
@@ -170,6 +172,28 @@ def prepared(config: Config) -> build.Dataset:
         _prepared.clear()  # one at a time: a sweep over data sets need not hold them all
         _prepared[key] = build.prepare(config.data, data_root=config.data_root)
     return _prepared[key]
+
+
+class OtherData(DataError):
+    """Data are here, but not those that a finished run was tested on; the text is one line."""
+
+
+def tested_on(config: Config, facts: Mapping[str, Any], test: TestSet) -> build.Dataset:
+    """The data set of a finished run, with its test images at the rows that it recorded; the others may be split
+    otherwise, as versions of this program differ in which images they leave out.
+
+    facts: of its provenance. Raises OtherData where the files or the rows are others, DataError where there are none.
+    """
+    data = prepared(config)
+    if data.content != facts["content_digest"] or any(
+        row >= len(data.rows) or data.rows[row].path != path
+        for row, path in zip(test.rows.tolist(), test.paths.tolist(), strict=True)
+    ):
+        raise OtherData(
+            f"the data that lie in {config.data_root / config.data.name} are no longer those of the run (content "
+            f"{data.content[:12]}, then {facts['content_digest'][:12]})"
+        )
+    return data
 
 
 def _settings(config: Config) -> str:

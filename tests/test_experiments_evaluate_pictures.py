@@ -48,10 +48,11 @@ def test_a_run_with_its_data_has_sheets_and_without_says_so(train, evaluated, tm
         there = (folder / "evaluation" / "figures" / f"surest-{kind.replace(' ', '-')}.png").exists()
         assert there == bool(len(places)) and (f"scores {listed}." in page or f"{KINDS[kind][2]}): none." in page)
     facts = (folder / "provenance.json").read_text()
-    digest = runs.read(folder).provenance["data_digest"]
+    digest = runs.read(folder).provenance["content_digest"]
     (folder / "provenance.json").write_text(facts.replace(digest, "of other data"))
     status, _, err = evaluated(folder)
-    assert (status, err) == (0, "no example pictures: the data that lie here are no longer those of the run\n")
+    assert status == 0 and len(err.splitlines()) == 1
+    assert err.startswith("no example pictures: the data that lie here are no longer those of the run (")
     photos.rename(tmp_path / "elsewhere")
     monkeypatch.setattr(material, "_prepared", {})
     status, _, err = evaluated(folder)

@@ -92,9 +92,9 @@ def test_a_mistake_is_one_line_and_status_2(folders, explained, train, tmp_path)
     assert status == 1 and "synthetic/cnn32/none" in said  # the others go on
     assert len(err.splitlines()) == 2 and "its weights are not those of" in err and "torn-seed0: done: " in err
     facts = json.loads((other / "provenance.json").read_text())
-    (other / "provenance.json").write_text(json.dumps(facts | {"data_digest": "0" * 64}))
+    (other / "provenance.json").write_text(json.dumps(facts | {"content_digest": "0" * 64}))
     status, _, err = explained(other)
-    assert status == 2 and "the data that lie here are no longer those of the run" in err
+    assert status == 2 and "are no longer those of the run (content" in err
 
 
 def test_an_overlay_is_the_grey_picture_where_nothing_glows_and_kinds_are_what_they_say():

@@ -197,7 +197,7 @@ def test_other_data_and_runs_that_cannot_be_used_are_refused_in_a_line(train, ca
     facts = next((tmp_path / "runs").rglob("provenance.json"))
     facts.write_text(facts.read_text().replace('"content_digest": "', '"content_digest": "0'))
     status, _, errors = robust(called, tmp_path / "runs", "--grid", mine)
-    assert status == 2 and "tested on other data" in errors and errors.count("\n") == 1
+    assert status == 2 and "no longer those of the run" in errors and errors.count("\n") == 1
 
 
 def test_a_table_for_people_holds_each_cell_once(told):

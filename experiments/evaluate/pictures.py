@@ -9,7 +9,7 @@ from datasets.manifest import FAKE, DataError
 from detector.batches import Pictures
 from experiments import classifier
 from experiments.figures import view_grid
-from experiments.material import prepared
+from experiments.material import OtherData, tested_on
 from experiments.overlays import KINDS, SIDE, enlargement, heats, laid_over, pixels, shrunk
 from experiments.predictions import TestSet
 from experiments.report.blocks import Block, Picture, Text
@@ -36,13 +36,12 @@ def blocks(folder: Path, test: TestSet, scores: np.ndarray) -> list[Block]:
     chosen = surest(test, scores)
     places = np.concatenate(list(chosen.values()))
     found = _loaded(folder)
-    config = found.members[0].config
     try:
-        data = prepared(config)
+        data = tested_on(found.members[0].config, found.run.provenance, test)
+    except OtherData as error:
+        raise Missing("the data that lie here are no longer those of the run") from error
     except (DataError, OSError) as error:
         raise Missing("the data of this run are not here") from error
-    if data.digest != found.run.provenance["data_digest"]:
-        raise Missing("the data that lie here are no longer those of the run")
     rows = torch.from_numpy(test.rows[places])
     pictures, member = Pictures(data.images, data.labels, found.device), found.members[0]
     before = pixels(pictures, rows)

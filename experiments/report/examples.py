@@ -92,7 +92,7 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     from detector.color import build_view
     from detector.randomness import derive
     from experiments.config import ConfigError, from_hydra
-    from experiments.material import prepared
+    from experiments.material import OtherData, tested_on
 
     path = Path(run.where) / "config.yaml"
     try:
@@ -100,11 +100,11 @@ def seen(run: "Outcome", places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
         if is_one(settings["aug"]):  # its members may see each another view
             settings["aug"] |= {"train": [], "eval": []}
         config = from_hydra(OmegaConf.create(settings))
-        data = prepared(config)
+        data = tested_on(config, run.facts, run.test)
+    except OtherData as error:
+        raise Missing("the data that lie here are no longer those of the runs") from error
     except (DataError, ConfigError, OSError) as error:
         raise Missing("the data of these runs are not here") from error
-    if data.digest != run.facts["data_digest"]:
-        raise Missing("the data that lie here are no longer those of the runs")
     rows = run.test.rows[places]
     before = np.asarray(data.images[rows])
     images = torch.from_numpy(before).permute(0, 3, 1, 2).float() / 255

@@ -19,7 +19,7 @@ from datasets.manifest import DataError, Row, whole_file
 from detector.batches import Pictures
 from experiments import classifier, runs
 from experiments.config import from_hydra
-from experiments.material import prepared
+from experiments.material import OtherData, tested_on
 from experiments.outcomes import Outcome
 from experiments.predictions import TestSet
 from experiments.robustness.grid import Cell, label
@@ -88,13 +88,11 @@ def tested(
 def _files_of(outcome: Outcome, data_root: Path | None) -> Tested:
     config = from_hydra(OmegaConf.create(runs.read(Path(outcome.where)).config))
     config = replace(config, data_root=data_root or config.data_root)
-    data, test = prepared(config), outcome.test
-    same = data.content == outcome.facts["content_digest"] and test.rows.max() < len(data.rows)
-    if not same or any(data.rows[row].path != path for row, path in zip(test.rows, test.paths, strict=True)):
-        raise DataError(
-            f"{outcome.where}: tested on other data (content {outcome.facts['content_digest'][:12]}) than lie in "
-            f"{config.data_root / config.data.name} (content {data.content[:12]}); bring them back, or give --data-root"
-        )
+    test = outcome.test
+    try:
+        data = tested_on(config, outcome.facts, test)
+    except OtherData as error:
+        raise DataError(f"{outcome.where}: {error}; bring them back, or give --data-root") from error
     listing = [(data.rows[row], data.locations[row]) for row in test.rows]
     return Tested(listing, image_settings(config.data), config.data_root / config.data.name)
 
