@@ -47,6 +47,7 @@ def _main() -> int:
         raise shell.Unusable("--attribution: looks at test pictures of every run; expected no --images, no --against")
     if arguments.n < 20:
         raise shell.Unusable(f"--n {arguments.n}: expected at least 20 pictures")
+    arguments.out = arguments.out or arguments.runs / "explained"
     if file := next((above for above in (arguments.out, *arguments.out.parents) if above.is_file()), None):
         raise shell.Unusable(f"--out {arguments.out}: {file} is a file; expected a folder")
     if not arguments.runs.is_dir():
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--against", type=Path, metavar="RUN", help="another finished run on the same data")
     add("--attribution", action="store_true", help="whether luma or chroma decides")
     add("--n", type=int, default=300, help="test pictures by lot for --attribution (default: %(default)s)")
-    add("--out", type=Path, default=Path("explained"), metavar="FOLDER", help="(default: %(default)s)")
+    add("--out", type=Path, metavar="FOLDER", help="where results go (default: RUN/explained)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     return parser
 
@@ -178,7 +179,7 @@ def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     for ending, content in contents.items():
         with whole_file(arguments.out / f"attribution.{ending}", "wb") as file:
             file.write(content)
-    print(f"result: {arguments.out / 'attribution'}.json, .png, .svg\nnext:   python -m experiments.explain RUN")
+    print(f"result: {arguments.out / 'attribution'}.json, .png, .svg\nnext:   python -m experiments.explain RUN, for where it looks")
     return 1 if refused else 0
 
 
