@@ -47,11 +47,11 @@ def _main() -> int:
         raise shell.Unusable("--attribution: looks at test pictures of every run; expected no --images, no --against")
     if arguments.n < 20:
         raise shell.Unusable(f"--n {arguments.n}: expected at least 20 pictures")
+    if not arguments.runs.is_dir():
+        raise shell.Unusable(f"{arguments.runs}: no such folder; expected that of a run")
     arguments.out = arguments.out or arguments.runs / "explained"
     if file := next((above for above in (arguments.out, *arguments.out.parents) if above.is_file()), None):
         raise shell.Unusable(f"--out {arguments.out}: {file} is a file; expected a folder")
-    if not arguments.runs.is_dir():
-        raise shell.Unusable(f"{arguments.runs}: no such folder; expected that of a run")
     from experiments.material import choose_device
 
     device = choose_device(arguments.device)
