@@ -179,7 +179,8 @@ def _attribution(arguments: argparse.Namespace, device: "torch.device") -> int:
     for ending, content in contents.items():
         with whole_file(arguments.out / f"attribution.{ending}", "wb") as file:
             file.write(content)
-    print(f"result: {arguments.out / 'attribution'}.json, .png, .svg\nnext:   python -m experiments.explain RUN, for where it looks")
+    print(f"result: {arguments.out / 'attribution'}.json, .png, .svg")
+    print("next:   python -m experiments.explain RUN, for where it looks")
     return 1 if refused else 0
 
 

@@ -118,6 +118,14 @@ def finished(folder: Path) -> tuple[Run, bytes]:
     return found
 
 
+def mark(folder: Path) -> str:
+    """Of a finished run, another once it was trained anew; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / "done").read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
+
 def unfinished(folder: Path) -> str:
     """How far a run without a `done` mark has come: with the last line of error.txt where it failed."""
     with_error = folder / "error.txt"

@@ -211,7 +211,7 @@ def test_a_table_for_people_holds_each_cell_once(told):
 def test_a_long_title_stands_whole_above_few_panels(told):
     found, _, rows = told
     long = "cifake (3cab177b, 32x32), cnn32, brief, 3 epochs"
-    whole = document.document(long, CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), [])
+    whole = document.document(long, {}, CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), [])
     for figure in (figures.curves(whole), figures.one_sided(whole)):
         charts.png(figure)
         box = figure._suptitle.get_window_extent()
@@ -232,8 +232,10 @@ def test_a_report_takes_up_what_lies_beside_the_runs(tmp_path, called, told):
 
     found, _, rows = told
     trees.make_tree(tmp_path / "runs", seeds=range(2))
+    run = runs.newest(tmp_path / "runs")
+    marks = {str(run.relative_to(tmp_path / "runs")): runs.mark(run)}
     whole = document.document(
-        "drawn", CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), ["nothing else"]
+        "drawn", marks, CELLS, rows, [found.baseline[0].test], plans.asked(found.baseline), ["nothing else"]
     )
     (tmp_path / "runs" / "robustness").mkdir()
     (tmp_path / "runs" / "robustness" / document.NAME).write_text(document.text(whole))
@@ -243,6 +245,11 @@ def test_a_report_takes_up_what_lies_beside_the_runs(tmp_path, called, told):
     [line] = [line for line in page.split("\n") if line.startswith("| blur 1")]
     assert "▲" in line
     assert (tmp_path / "report" / "figures" / "robustness-one-sided.png").stat().st_size > 10_000
+    whole["runs"] = dict.fromkeys(marks, "of another training")
+    (tmp_path / "runs" / "robustness" / document.NAME).write_text(document.text(whole))
+    assert called("experiments.report", report.main, tmp_path / "runs", "--out", tmp_path / "later")[0] == 0
+    page = (tmp_path / "later" / "report.md").read_text()
+    assert "Its runs have changed since they were scored" in page and "| blur 1" not in page
 
 
 def test_a_large_jpeg_is_read_whole_for_the_clean_pictures_as_for_the_degraded_ones(tmp_path):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments import charts
+from experiments import charts, runs
 from experiments.report.blocks import Bullets, Picture, Section, Table, Text
 from experiments.robustness import document, figures
 
@@ -12,6 +12,9 @@ def sections(root: Path) -> list[Section]:
     found = document.read(root / "robustness")
     if found is None:
         return []
+    if any(runs.mark(root / name) != then for name, then in found["runs"].items()):
+        said = "Its runs have changed since they were scored: python -m experiments.robustness looks again."
+        return [Section("Degraded pictures", [Text(said)])]
     summary, (head, rows) = document.summary(found), document.table(found)
     drawn = {"robustness": figures.heat(found), "robustness-one-sided": figures.one_sided(found)}
     captions = ("Both classes degraded.", "Solid, filled: only fakes degraded; dashed, hollow: only reals.")

@@ -1,6 +1,7 @@
 """How the scores of finished runs survive what happens to pictures.   python -m experiments.robustness --help"""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ def main() -> int:
     from experiments.robustness import grid
 
     cells = grid.read(arguments.grid)
-    from experiments import pairing, plans
+    from experiments import pairing, plans, runs
     from experiments.material import choose_device
     from experiments.outcomes import find
     from experiments.robustness import choosing, document, scoring, survival
@@ -74,7 +75,8 @@ def main() -> int:
     notes = [*asked.changes, *asked.notes, *paired.notes, *scoring.differing(used, scores)]
     notes = [note.replace(f"{arguments.root}/", "") for note in notes]  # results may go elsewhere
     sets = list({run.test.digest: run.test for run in paired.baseline}.values())
-    whole = document.document(title, cells, rows, sets, asked, notes)
+    marks = {os.path.relpath(run.where, arguments.root): runs.mark(Path(run.where)) for run in used}
+    whole = document.document(title, marks, cells, rows, sets, asked, notes)
     _write(out, whole)
     for line in [*document.summary(whole), *notes]:
         print(line)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from experiments.robustness.grid import CLEAN, Cell, label, lines
 from experiments.robustness.survival import Row
 
 NAME = "robustness.json"
-FORM = 1  # of the document; raise it when what stands there means something else
+FORM = 2  # of the document; raise it when what stands there means something else
 THRESHOLDS = (
     "accuracy, and what is called fake: probability of FAKE of at least .5, not calibrated, as in test/accuracy; "
     "accuracy_at_threshold: from the threshold on that each run chose on its clean validation images"
@@ -29,9 +29,16 @@ THRESHOLDS = (
 
 
 def document(
-    title: str, cells: Sequence[Cell], rows: Sequence[Row], tests: Sequence[TestSet], asked: Asked, notes: Sequence[str]
+    title: str,
+    runs: Mapping[str, str],
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    tests: Sequence[TestSet],
+    asked: Asked,
+    notes: Sequence[str],
 ) -> Document:
-    """Everything there is to say; arms: the baseline, then the others from best to worst over the degraded cells."""
+    """Everything there is to say; runs: the mark of each, by its folder below the root; arms: the baseline, then the
+    others from best to worst over the degraded cells."""
     baseline, *others = dict.fromkeys(row["arm"] for row in rows)
     overall = {arm: np.mean([row[asked.metric] for row in _degraded(rows, arm)]) for arm in others}
     labels = np.concatenate([test.labels for test in tests])
@@ -39,6 +46,7 @@ def document(
     return {
         "form": FORM,
         "title": f"{title}, {len(labels):,} test images",
+        "runs": dict(runs),
         "metric": asked.metric,
         "margin": asked.margin,
         "thresholds": THRESHOLDS,

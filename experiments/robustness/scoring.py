@@ -150,7 +150,7 @@ def score(
 
 def _files(outcome: Outcome, digests: Sequence[str], folder: Path) -> list[Path]:
     """Where the scores of a run are kept: by its done mark, which holds for its files, and by the pictures."""
-    key = hashlib.sha256((Path(outcome.where) / "done").read_bytes()).hexdigest()[:16]
+    key = runs.mark(Path(outcome.where))
     return [folder / key / f"{digest}.npy" for digest in digests]
 
 
