@@ -10,23 +10,16 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
 from datasets.build import image_settings
 from datasets.decoding import Bad, Decoded, Location, decode_all
 from datasets.images import ImageSettings
-from detector import checkpoint
 from detector.batches import Pictures
 from detector.calibration import calibrated, temperature
-from detector.checkpoint import CheckpointError
-from detector.color import View, build_view
 from detector.explain import grad_cam
-from detector.familiarity import Familiar, features
-from detector.predict import predict
-from detector.randomness import derive
 from experiments import condition, ensemble, runs
-from experiments.config import Config, from_hydra
+from experiments.member import Member, trained
 from experiments.paired import wilson
 from experiments.predictions import table
 from experiments.runs import NoRun, Run, Untrusted
@@ -34,37 +27,6 @@ from experiments.runs import NoRun, Run, Untrusted
 LONG_SIDE = 256  # pixels of a picture that people look at
 BATCH = 1000  # files that are scored at once, while the next are decoded, or fewer:
 BATCH_BYTES = 64_000_000  # of their pixels
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trained network, ready on its device, and the view it was tested through.
-
-    familiar: what its features of training are; smallest, largest: (height, width) of the training files; None where
-    the run is older than these.
-    """
-
-    config: Config
-    network: nn.Module
-    view: View
-    familiar: Familiar | None
-    smallest: tuple[int, int] | None
-    largest: tuple[int, int] | None
-
-    @property
-    def key(self) -> int:
-        """For a view that draws: that of the run's own test."""
-        return derive(self.config.seed + self.config.aug.seed_offset, "evaluation")
-
-    def scores(self, pictures: Pictures, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Of the pictures `rows` (int64, CPU), as in the run's own test: probability of FAKE, float64 (n,), and whether
-        they lie farther from the features of training than nearly all of validation, bool (n,)."""
-        with features(self.network) as seen:
-            precision = self.config.train.precision
-            scores = predict(self.network, pictures, rows, self.view, key=self.key, precision=precision)
-        if self.familiar is None:
-            return scores, np.zeros(len(rows), dtype=bool)
-        return scores, self.familiar.distances(torch.cat(seen).numpy()) > self.familiar.limit
 
 
 @dataclass(frozen=True)
@@ -237,7 +199,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
     found = temperature(scores[val], labels)
     threshold = float(calibrated([chosen], found)[0]) if chosen <= 1 else chosen  # above 1: nothing is called FAKE
     tested = sum(head[1] == "test" for head in heads)
-    return Classifier(run, [_member(each, device) for each in members], found, threshold, tested, device)
+    return Classifier(run, [trained(each, device) for each in members], found, threshold, tested, device)
 
 
 def write_rows(file: IO[str], judged: Iterable[tuple[str, Verdict]], threshold: float) -> None:
@@ -264,38 +226,3 @@ def _finished(folder: Path) -> tuple[Run, bytes]:
     if found[0].task != condition.DETECTION:
         raise NoRun(f"{folder}: a run of task={found[0].task}; expected one that tells real from fake")
     return found
-
-
-def _member(run: Run, device: torch.device) -> Member:
-    config = from_hydra(OmegaConf.create(run.config))
-    view = build_view(config.aug.eval, where="aug.eval")
-    network = config.model.build(image_size=image_settings(config.data).size, channels=view.channels)
-    try:
-        network.load_state_dict(_weights(run.folder, config.train.keep))
-        familiar = _familiar(run.folder / "familiar.pt")
-    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise CheckpointError(
-            f"{run.folder}: its weights are not those of model={config.model.name}; is it a run of another version?"
-        ) from error
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
-    return Member(config, network, view, *familiar)
-
-
-def _familiar(path: Path) -> tuple[Familiar, tuple[int, int], tuple[int, int]] | tuple[None, None, None]:
-    """See Member."""
-    if not path.exists():
-        return None, None, None
-    known = checkpoint.load(path)
-    found = Familiar(known["means"].numpy(), known["inverse"].numpy(), known["limit"], known["quantile"])
-    (low_height, low_width), (high_height, high_width) = known["smallest"], known["largest"]
-    return found, (low_height, low_width), (high_height, high_width)
-
-
-def _weights(folder: Path, keep: str) -> dict[str, Any]:
-    """Those that were tested."""
-    if keep == "best":
-        return checkpoint.load(folder / "best.pt")["model"]
-    state = checkpoint.load(folder / "last.pt")
-    if not (averaged := state.get("averaged")):  # not in checkpoints of earlier versions
-        return state["model"]
-    return {key.removeprefix("module."): value for key, value in averaged.items() if key.startswith("module.")}

@@ -62,7 +62,7 @@ def test_files_folders_and_patterns_get_a_verdict_each_and_bad_files_a_reason(wo
     [told] = json.loads(out)["files"]
     assert told["probability"] == pytest.approx(float(rows[str(inside / "a.png")]["probability"]), abs=1e-6)
     status, out, err = words(inside / "deep")
-    assert (status, err) == (0, "") and "with\\nbreak.png" in out and "1 files: " in out
+    assert (status, err) == (0, "") and "with\\nbreak.png" in out and "1 file: " in out
 
 
 def test_a_mistake_is_one_line_and_status_2(words, tmp_path):
