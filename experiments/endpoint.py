@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,7 +165,9 @@ def serve(*, host: str, port: int, runs_root: Path, run: Path | None) -> None:
     print(f"run: {judge.run.folder}\nhttp://{host}:{socket.getsockname()[1]}/docs says how to ask", flush=True)
     app = build(judge, names_of(host))
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=10)
-    uvicorn.Server(config).run(sockets=[socket])
+    with suppress(KeyboardInterrupt):  # as a service ends
+        uvicorn.Server(config).run(sockets=[socket])
+    print("stopped", flush=True)
 
 
 def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
