@@ -99,7 +99,7 @@ class Door:
         declared = headers.get(b"content-length")
         size = int(declared) if declared else MOST_BYTES
         if size > MOST_BYTES:
-            await _refusal(413, _too_large())(scope, receive, send)
+            await _refusal(413, _too_large(), {"Connection": "close"})(scope, receive, send)
         elif self.waiting == MOST_WAITING or self.held + size > MOST_HELD:
             await _refusal(503, "busy with other requests; come again", RETRY_AFTER)(scope, receive, send)
         else:
@@ -195,4 +195,6 @@ def _too_large() -> str:
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, {"Connection": "close", **(headers or {})})
+    """The connection stays where the rest of the body is not too large to be passed over: closed before it is read, it
+    is reset, and the answer may be lost on the way."""
+    return JSONResponse({"detail": detail}, status, headers)

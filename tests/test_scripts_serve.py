@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,17 @@ def test_the_page_that_describes_it_needs_nothing_from_elsewhere(service, browse
     page.locator(".opblock-post").wait_for()
     page.close()
     assert not errors and not [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))]
+
+
+def test_a_refusal_arrives_though_the_body_comes_after_it(service):
+    host, _, port = service[0].removeprefix("http://").partition(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Length: 200000\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
+        line.sendall(head.encode())
+        for _ in range(2):
+            time.sleep(0.1)  # whoever closes early has closed by then
+            line.sendall(b"x" * 100_000)
+        assert line.recv(1000).startswith(b"HTTP/1.1 422 ")
 
 
 @pytest.mark.slow
