@@ -50,8 +50,7 @@ def _main() -> int:
     if not arguments.runs.is_dir():
         raise shell.Unusable(f"{arguments.runs}: no such folder; expected that of a run")
     arguments.out = arguments.out or arguments.runs / "explained"
-    if file := next((above for above in (arguments.out, *arguments.out.parents) if above.is_file()), None):
-        raise shell.Unusable(f"--out {arguments.out}: {file} is a file; expected a folder")
+    shell.check_folder("--out", arguments.out)
     from experiments.material import choose_device
 
     device = choose_device(arguments.device)

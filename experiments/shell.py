@@ -93,6 +93,12 @@ def main(verb: str, act: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
+def check_folder(option: str, path: Path) -> None:
+    """Unusable where no folder can be there, as it or one above it is a file."""
+    if file := next((above for above in (path, *path.parents) if above.is_file()), None):
+        raise Unusable(f"{option} {path}: {file} is a file; expected a folder")
+
+
 def explain(error: BaseException) -> tuple[int, str] | None:
     """Exit status and one line for an error with a known meaning; None for the others."""
     if isinstance(error, KeyboardInterrupt):

@@ -111,8 +111,8 @@ def _arguments() -> argparse.Namespace:
         help="leave out the example pictures, and do not read data",
     )
     arguments = parser.parse_args()
-    if arguments.out and arguments.out.exists() and not arguments.out.is_dir():
-        raise shell.Unusable(f"--out {arguments.out}: is a file; expected a folder")
+    if arguments.out:
+        shell.check_folder("--out", arguments.out)
     return arguments
 
 

@@ -116,8 +116,7 @@ def _out(arguments: argparse.Namespace) -> Path:
     from experiments.outcomes import hides
 
     out = arguments.out or arguments.root / "robustness"
-    if out.exists() and not out.is_dir():
-        raise shell.Unusable(f"--out {out}: is a file; expected a folder")
+    shell.check_folder("--out", out)
     if hides(out, arguments.root) or (out / "config.yaml").exists():
         raise shell.Unusable(f"--out {out}: holds runs; expected a folder of its own")
     return out

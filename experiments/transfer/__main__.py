@@ -145,8 +145,8 @@ def _arguments() -> argparse.Namespace:
     add("--data-root", type=Path, metavar="FOLDER", help="where data lie (default: as the runs recorded)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     arguments = parser.parse_args()
-    if arguments.out and arguments.out.exists() and not arguments.out.is_dir():
-        raise shell.Unusable(f"--out {arguments.out}: is a file; expected a folder")
+    if arguments.out:
+        shell.check_folder("--out", arguments.out)
     return arguments
 
 

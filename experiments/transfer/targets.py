@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set at one resolution and its rows that are tested on, int64 (n,), ascending; root: where it lies."""
+    """A data set at one resolution and its rows that are tested on, int64 (n,), ascending."""
 
     data: build.Dataset
     rows: np.ndarray
